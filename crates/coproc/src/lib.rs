@@ -1,0 +1,72 @@
+//! What `std::sync` is for threads, made for processes: typed values, arrays, locks and queues in shared memory.
+//!
+//! A process may be killed with `SIGKILL` at any instruction; the others go on. To start processes that use these, see `coproc-pool`.
+//!
+//! ```
+//! use coproc::{Queue, SharedArray, SharedValue};
+//!
+//! let n = SharedValue::new(0_i32)?;                   // plain data, reached through its lock
+//! *n.lock()? += 1;
+//! let a = SharedArray::from_slice(&[0, 1, 2, 3, 4])?;
+//! a.lock()?[2] += 1;
+//! let q = Queue::new(8)?;
+//! q.send("x".len())?;
+//! # Ok::<(), coproc::Error>(())
+//! ```
+//!
+//! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`]. A handle is cheap to clone and goes to other processes as an argument.
+//! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
+//! - **Synchronise**: [`Mutex`], [`Event`], [`Semaphore`].
+//! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.
+
+#![deny(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("coproc runs on Linux, x86-64 and aarch64");
+
+#[cfg(doctest)]
+mod compile_fail;
+
+extern crate self as coproc;
+
+mod array;
+mod body;
+mod error;
+mod frozen;
+mod handle;
+pub mod layout;
+mod liveness;
+mod message;
+mod plain;
+mod queue;
+mod segment;
+mod shareable;
+mod sync;
+mod sys;
+mod value;
+
+pub use array::{ReadGuard, SharedArray};
+pub use coproc_derive::{Code, Item, Message, Plain, Shareable};
+pub use error::{Corrupted, Error, Result, Unfit};
+pub use frozen::FrozenArray;
+pub use liveness::Unregistered;
+pub use message::{Arg, Item, Message, Outcome, Reader, Writer};
+pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, TextTooLong};
+pub use queue::{
+    Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
+};
+pub use shareable::{Access, Direct, Locked, Shareable};
+pub use sync::{Event, LockError, Mutex, MutexGuard, Owner, Permit, Semaphore, TryLockError};
+pub use value::SharedValue;
+
+/// For the derives, coproc-pool and the tests. Not part of the API.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::layout::Layout;
+    pub use crate::liveness::{family, join_family};
+    pub use crate::message::{Failure, Parcel, bound_max, bound_sum};
+    pub use crate::segment::{Header, Kind, Plan, Segment};
+    pub use crate::shareable::{DirectField, direct_layout, plain_layout};
+    pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
+}

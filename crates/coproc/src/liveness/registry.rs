@@ -1,0 +1,202 @@
+//! The family's registry file, this process's membership in it, and which memory belongs to which family.
+//!
+//! The registry is an empty memory file that is never mapped. Byte 2^62 + identity is locked by the living process of that
+//! identity. Its first MiB is an advisory table {identity, pid}, read only to name a dead owner in a message.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Once};
+
+use super::identity::{draw, known_identity, publish};
+use crate::sys::{self, fork::ForkLock};
+
+const FIRST_BYTE: u64 = 1 << 62;
+const NAMES: u64 = 1 << 16;
+const NAME_SIZE: u64 = 16;
+
+/// A family's registry.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    id: u128,
+    /// Never locked through, so it may be inherited, sent, and asked through.
+    file: OwnedFd,
+}
+
+/// A registry in which this process is registered.
+#[derive(Debug)]
+struct Membership {
+    registry: Arc<Registry>,
+    /// The description that holds the lock: opened for that alone, never mapped, sent or exposed. A forked child closes it and never
+    /// unlocks it.
+    lock: Option<OwnedFd>,
+}
+
+#[derive(Debug)]
+struct Tables {
+    /// The first is the family in which new segments are made.
+    memberships: Vec<Membership>,
+    /// Start of each mapped segment → its end and its family.
+    regions: BTreeMap<usize, (usize, Arc<Registry>)>,
+}
+
+static TABLES: ForkLock<Tables> = ForkLock::new(Tables { memberships: Vec::new(), regions: BTreeMap::new() });
+
+extern "C" fn before_fork() {
+    TABLES.hold();
+}
+
+extern "C" fn after_fork_in_parent() {
+    TABLES.release(|_| ());
+}
+
+extern "C" fn after_fork_in_child() {
+    TABLES.release(|tables| tables.memberships.iter_mut().for_each(|membership| membership.lock = None));
+}
+
+/// From now on the tables are whole, and the inherited marks of life closed, in every forked child.
+pub(crate) fn watch_forks() {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| sys::fork::on_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+}
+
+fn tables() -> std::sync::MutexGuard<'static, Tables> {
+    watch_forks();
+    TABLES.lock()
+}
+
+impl Registry {
+    /// The registry of this process's family; makes one if it has none yet.
+    pub(crate) fn home() -> io::Result<Arc<Self>> {
+        let mut tables = tables();
+        if let Some(home) = tables.memberships.first().map(|membership| Arc::clone(&membership.registry)) {
+            tables.enter()?;
+            return Ok(home);
+        }
+        let file = sys::file::memory("coproc-family")?;
+        let id = sys::random()?;
+        sys::file::set_len(file.as_fd(), NAMES * NAME_SIZE)?;
+        sys::file::write_at(file.as_fd(), &id.to_ne_bytes(), NAMES * NAME_SIZE)?;
+        sys::file::seal_length(file.as_fd())?;
+        tables.join(Self { id, file })
+    }
+
+    /// Joins the family whose registry this is.
+    ///
+    /// # Errors
+    /// If the file is no registry, or this process cannot register itself in it.
+    pub(crate) fn join(file: OwnedFd) -> io::Result<Arc<Self>> {
+        let mut id = [0; 16];
+        if sys::file::read_at(file.as_fd(), &mut id, NAMES * NAME_SIZE)? != id.len() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "this file is no registry of a coproc family"));
+        }
+        tables().join(Self { id: u128::from_ne_bytes(id), file })
+    }
+
+    /// The registry of this number, if this process is a member.
+    pub(crate) fn find(id: u128) -> Option<Arc<Self>> {
+        tables()
+            .memberships
+            .iter()
+            .find(|membership| membership.registry.id == id)
+            .map(|membership| Arc::clone(&membership.registry))
+    }
+
+    /// The number that the segments of this family name.
+    pub(crate) fn id(&self) -> u128 {
+        self.id
+    }
+
+    /// The file, to give to another process.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// Whether the process of this identity, another than this, still runs. If the kernel will not say, it does.
+    pub(crate) fn is_alive(&self, identity: u64) -> bool {
+        sys::ofd::is_locked(self.file(), FIRST_BYTE + identity).unwrap_or(true)
+    }
+
+    /// The pid that the process of this identity noted, also after its death; 0 if it is not known (any more).
+    pub(crate) fn pid_of(&self, identity: u64) -> u32 {
+        let mut name = [0; NAME_SIZE as usize];
+        let read = sys::file::read_at(self.file(), &mut name, identity % NAMES * NAME_SIZE);
+        let (noted, pid) = name.split_at(8);
+        if read.is_ok() && noted == identity.to_ne_bytes() {
+            pid.iter().rev().skip(4).fold(0, |n, &b| n << 8 | u32::from(b))
+        } else {
+            0
+        }
+    }
+
+    /// Locks the byte of this identity through a description of its own; `None` if another process has it.
+    fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
+        let lock = sys::file::reopen(self.file())?;
+        if !sys::ofd::lock(lock.as_fd(), FIRST_BYTE + identity)? {
+            return Ok(None);
+        }
+        let mut name = [0; NAME_SIZE as usize];
+        name[..8].copy_from_slice(&identity.to_ne_bytes());
+        name[8..].copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
+        sys::file::write_at(self.file(), &name, identity % NAMES * NAME_SIZE)?;
+        Ok(Some(lock))
+    }
+}
+
+impl Tables {
+    /// The identity of this process; draws one and registers it with every family if there is none, first of all or since a fork.
+    fn enter(&mut self) -> io::Result<u64> {
+        let identity = known_identity();
+        if identity != 0 {
+            return Ok(identity);
+        }
+        'draw: loop {
+            let identity = draw()?;
+            for membership in &mut self.memberships {
+                // Whatever is there now belongs to the parent of a raw clone: closed, not unlocked.
+                membership.lock = membership.registry.register(identity)?;
+                if membership.lock.is_none() {
+                    continue 'draw;
+                }
+            }
+            publish(identity)?;
+            return Ok(identity);
+        }
+    }
+
+    fn join(&mut self, registry: Registry) -> io::Result<Arc<Registry>> {
+        let identity = self.enter()?;
+        if let Some(known) = self.memberships.iter().find(|membership| membership.registry.id == registry.id) {
+            return Ok(Arc::clone(&known.registry));
+        }
+        let lock = registry.register(identity)?;
+        if lock.is_none() {
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, "this process's identity is taken in the other family"));
+        }
+        let registry = Arc::new(registry);
+        self.memberships.push(Membership { registry: Arc::clone(&registry), lock });
+        Ok(registry)
+    }
+}
+
+/// The identity of this process, drawn and registered if need be.
+pub(super) fn enter() -> io::Result<u64> {
+    tables().enter()
+}
+
+/// Notes that this memory belongs to a segment of this family.
+pub(crate) fn note_region(start: usize, end: usize, registry: &Arc<Registry>) {
+    tables().regions.insert(start, (end, Arc::clone(registry)));
+}
+
+/// Notes that the segment that was mapped here is gone.
+pub(crate) fn forget_region(start: usize) {
+    tables().regions.remove(&start);
+}
+
+/// The family of the segment in which this word lies, if it lies in one.
+pub(crate) fn registry_of(word: *const ()) -> Option<Arc<Registry>> {
+    let tables = tables();
+    let (_, (end, registry)) = tables.regions.range(..=word.addr()).next_back()?;
+    (word.addr() < *end).then(|| Arc::clone(registry))
+}

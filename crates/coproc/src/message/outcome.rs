@@ -1,0 +1,81 @@
+//! What a function of another process may return.
+
+use std::error::Error as StdError;
+
+use super::{Message, Reader, Writer};
+use crate::{Error, LockError};
+
+/// What a function that runs in another process may return: any [`Message`], or a `Result` of one with a usual error type.
+///
+/// An `Err` of [`coproc::Error`](Error), [`LockError`] or `Box<dyn Error>` does not cross as it is: it arrives as the texts of the error
+/// and its sources. A `Result<M, E>` whose `E` is a message is a message itself, and arrives as it is.
+#[diagnostic::on_unimplemented(
+    message = "a function of another process cannot return `{Self}`",
+    label = "not an outcome",
+    note = "it may return any message, or `Result<M, E>` of a message with `coproc::Error`, `LockError`, `Box<dyn Error>` or `Box<dyn Error + Send + Sync>`"
+)]
+pub trait Outcome: Sized + 'static {
+    /// What the caller gets if all went well.
+    type Output: Message;
+
+    /// Splits the outcome into the output and the failure.
+    #[doc(hidden)]
+    fn settle(self) -> Result<Self::Output, Failure>;
+}
+
+/// An error in the form in which it crosses: its text and the texts of its sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The error's text.
+    pub message: String,
+    /// The texts of its sources, outermost first.
+    pub chain: Vec<String>,
+}
+
+impl Failure {
+    /// The texts of this error and its sources.
+    pub fn of(error: &(dyn StdError + 'static)) -> Self {
+        let chain = std::iter::successors(error.source(), |&source| source.source());
+        Self { message: error.to_string(), chain: chain.map(ToString::to_string).collect() }
+    }
+}
+
+impl Message for Failure {
+    fn write(&self, to: &mut Writer<'_>) {
+        self.message.write(to);
+        self.chain.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { message: String::read(from)?, chain: Vec::read(from)? })
+    }
+}
+
+impl<T: Message> Outcome for T {
+    type Output = T;
+
+    fn settle(self) -> Result<T, Failure> {
+        Ok(self)
+    }
+}
+
+macro_rules! errors {
+    ($($error:ty: |$e:ident| $as_dyn:expr;)*) => {$(
+        // `$error` must never become a `Message`, or this would overlap with the blanket above.
+        impl<T: Message> Outcome for Result<T, $error> {
+            type Output = T;
+
+            fn settle(self) -> Result<T, Failure> {
+                self.map_err(|$e| Failure::of($as_dyn))
+            }
+        }
+    )*};
+}
+
+errors! {
+    Error: |e| &e;
+    LockError: |e| &e;
+    std::io::Error: |e| &e;
+    Box<dyn StdError>: |e| &*e;
+    Box<dyn StdError + Send + Sync>: |e| &*e;
+}

@@ -1,0 +1,164 @@
+//! A message on its way: bytes, and the segments whose handles they name.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use crate::Plain;
+use crate::segment::Segment;
+
+/// Bytes and the segments that they name, in the order in which they were written.
+#[derive(Clone, Debug, Default)]
+pub struct Parcel {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The segments.
+    pub segments: Vec<Segment>,
+}
+
+impl Parcel {
+    /// A parcel that holds this message.
+    pub fn of<M: crate::Message>(message: &M) -> Self {
+        let mut parcel = Self::default();
+        message.write(&mut Writer::parcel(&mut parcel));
+        parcel
+    }
+
+    /// Reads the message; `None` if this is not one, or more than one.
+    pub fn open<M: crate::Message>(&self) -> Option<M> {
+        let mut reader = Reader::new(&self.bytes, &self.segments);
+        M::read(&mut reader).filter(|_| reader.remaining() == 0)
+    }
+}
+
+/// Where a message writes itself.
+#[derive(Debug)]
+pub struct Writer<'a>(Target<'a>);
+
+#[derive(Debug)]
+enum Target<'a> {
+    Parcel(&'a mut Parcel),
+    /// A slot in shared memory: `room` bytes from `at` on are ours to write for `'a`.
+    Slot {
+        at: *mut u8,
+        room: usize,
+    },
+}
+
+impl<'a> Writer<'a> {
+    /// A writer that appends to a parcel.
+    pub fn parcel(parcel: &'a mut Parcel) -> Self {
+        Self(Target::Parcel(parcel))
+    }
+
+    /// A writer that fills a slot.
+    ///
+    /// # Safety
+    /// For `'a`, `at` is valid for writes of `room` bytes, and nobody of this process reads or writes them.
+    #[doc(hidden)]
+    pub unsafe fn slot(at: *mut u8, room: usize) -> Self {
+        Self(Target::Slot { at, room })
+    }
+
+    /// Writes bytes.
+    ///
+    /// # Panics
+    /// If a type writes more into a slot than its [`Message::BOUND`] says.
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Target::Parcel(parcel) => parcel.bytes.extend_from_slice(bytes),
+            Target::Slot { at, room } => {
+                assert!(bytes.len() <= *room, "a message wrote more bytes than its BOUND");
+                // SAFETY: `slot`'s caller gave `room` bytes from `at` on, and there are as many as `bytes` has (asserted);
+                // `bytes` is not part of them, since nobody else of this process has them.
+                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), *at, bytes.len()) };
+                *at = at.wrapping_add(bytes.len());
+                *room -= bytes.len();
+            }
+        }
+    }
+
+    /// Writes plain data.
+    #[inline]
+    pub fn plain<T: Plain>(&mut self, value: &T) {
+        // SAFETY: plain data has no padding, so all its bytes are initialised; they stay borrowed through `value`.
+        self.bytes(unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) });
+    }
+
+    /// Writes the handle of a segment.
+    ///
+    /// # Panics
+    /// If a type that says that it is bounded ([`Message::BOUND`]) writes a handle into a slot.
+    #[doc(hidden)]
+    pub fn segment(&mut self, segment: &Segment) {
+        match &mut self.0 {
+            Target::Parcel(parcel) => parcel.segments.push(segment.clone()),
+            Target::Slot { .. } => panic!("a bounded message wrote a handle"),
+        }
+    }
+}
+
+/// Where a message reads itself from.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    /// `left` bytes from `at` on are readable for `'a`; another process may change them meanwhile.
+    at: *const u8,
+    left: usize,
+    segments: &'a [Segment],
+    of: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of these bytes and segments.
+    pub fn new(bytes: &'a [u8], segments: &'a [Segment]) -> Self {
+        Self { at: bytes.as_ptr(), left: bytes.len(), segments, of: PhantomData }
+    }
+
+    /// A reader of a slot or a part of a segment.
+    ///
+    /// # Safety
+    /// For `'a`, `at` is valid for reads of `len` bytes.
+    #[doc(hidden)]
+    pub unsafe fn raw(at: *const u8, len: usize, segments: &'a [Segment]) -> Self {
+        Self { at, left: len, segments, of: PhantomData }
+    }
+
+    /// How many bytes are left.
+    pub fn remaining(&self) -> usize {
+        self.left
+    }
+
+    /// Fills `to` with the next bytes; `None`, and nothing read, if there are fewer.
+    #[inline]
+    pub fn bytes(&mut self, to: &mut [MaybeUninit<u8>]) -> Option<()> {
+        let left = self.left.checked_sub(to.len())?;
+        // SAFETY: `left + to.len()` bytes from `at` on are readable (invariant of the fields), and `to` is exclusively ours.
+        // A peer that writes them at this moment gives us other bytes, each of which is copied once.
+        unsafe { std::ptr::copy_nonoverlapping(self.at.cast::<MaybeUninit<u8>>(), to.as_mut_ptr(), to.len()) };
+        self.at = self.at.wrapping_add(to.len());
+        self.left = left;
+        Some(())
+    }
+
+    /// Reads plain data.
+    #[inline]
+    pub fn plain<T: Plain>(&mut self) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        let room = value.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: these are the bytes of `value`, exclusively ours.
+        let room = unsafe { std::slice::from_raw_parts_mut(room, size_of::<T>()) };
+        self.bytes(room)?;
+        // SAFETY: `bytes` wrote all of them, and every bit pattern of plain data is a value.
+        Some(unsafe { value.assume_init() })
+    }
+
+    /// Reads the handle of a segment.
+    #[doc(hidden)]
+    pub fn segment(&mut self) -> Option<Segment> {
+        let (first, rest) = self.segments.split_first()?;
+        self.segments = rest;
+        Some(first.clone())
+    }
+}

@@ -1,0 +1,175 @@
+//! Why an item was not sent or received. The item always comes back.
+
+use std::error::Error;
+use std::fmt;
+
+macro_rules! item_comes_back {
+    ($name:ident { $($variant:ident: $text:literal,)+ }) => {
+        impl<T> $name<T> {
+            /// The item that was not sent.
+            pub fn into_inner(self) -> T {
+                match self {
+                    $(Self::$variant(item))|+ => item,
+                }
+            }
+        }
+
+        impl<T> fmt::Display for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => $text,)+
+                })
+            }
+        }
+
+        /// Shows the reason, not the item, which may not be `Debug`.
+        impl<T> fmt::Debug for $name<T> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant(_) => concat!(stringify!($variant), "(..)"),)+
+                })
+            }
+        }
+
+        impl<T> Error for $name<T> {}
+    };
+}
+
+/// Why [`Queue::send`](super::Queue::send) did not send. With the item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendError<T> {
+    /// The queue is closed.
+    Closed(T),
+    /// The queue's words in shared memory hold what no code of this crate writes.
+    Corrupted(T),
+}
+
+item_comes_back!(SendError {
+    Closed: "the queue is closed",
+    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+});
+
+/// Why [`Queue::try_send`](super::Queue::try_send) did not send. With the item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TrySendError<T> {
+    /// The queue is full.
+    Full(T),
+    /// The queue is closed.
+    Closed(T),
+    /// Another sender is at it, and stopped or slow: it may have room.
+    Busy(T),
+    /// The queue's words in shared memory hold what no code of this crate writes.
+    Corrupted(T),
+}
+
+item_comes_back!(TrySendError {
+    Full: "the queue is full",
+    Closed: "the queue is closed",
+    Busy: "another sender is at the queue",
+    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+});
+
+/// Why [`Queue::send_timeout`](super::Queue::send_timeout) did not send. With the item.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SendTimeoutError<T> {
+    /// The queue was full for all that time.
+    Timeout(T),
+    /// The queue is closed.
+    Closed(T),
+    /// The queue's words in shared memory hold what no code of this crate writes.
+    Corrupted(T),
+}
+
+item_comes_back!(SendTimeoutError {
+    Timeout: "timed out: the queue was full for all that time",
+    Closed: "the queue is closed",
+    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+});
+
+/// Why [`Queue::send_slice`](super::Queue::send_slice) did not send all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SendSliceError {
+    /// How many of the first items were sent.
+    pub sent: usize,
+    /// Why the rest was not.
+    pub reason: SendError<()>,
+}
+
+impl fmt::Display for SendSliceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} after {} items were sent", self.reason, self.sent)
+    }
+}
+
+impl Error for SendSliceError {}
+
+macro_rules! plain_errors {
+    ($($name:ident { $($variant:ident: $text:literal,)+ })+) => {$(
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    $(Self::$variant => $text,)+
+                })
+            }
+        }
+
+        impl Error for $name {}
+    )+};
+}
+
+/// Why [`Queue::recv`](super::Queue::recv) received nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvError {
+    /// The queue is closed and empty.
+    Closed,
+    /// The item's bytes are no value of its type, and it is dropped; or the queue's words hold what no code of this crate writes.
+    Corrupted,
+}
+
+/// Why [`Queue::try_recv`](super::Queue::try_recv) received nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryRecvError {
+    /// The queue is empty.
+    Empty,
+    /// The queue is closed and empty.
+    Closed,
+    /// Another receiver is at it, and stopped or slow: there may be items.
+    Busy,
+    /// As [`RecvError::Corrupted`].
+    Corrupted,
+}
+
+/// Why [`Queue::recv_timeout`](super::Queue::recv_timeout) received nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecvTimeoutError {
+    /// The queue was empty for all that time.
+    Timeout,
+    /// The queue is closed and empty.
+    Closed,
+    /// As [`RecvError::Corrupted`].
+    Corrupted,
+}
+
+plain_errors! {
+    RecvError {
+        Closed: "the queue is closed and empty",
+        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+    }
+    TryRecvError {
+        Empty: "the queue is empty",
+        Closed: "the queue is closed and empty",
+        Busy: "another receiver is at the queue",
+        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+    }
+    RecvTimeoutError {
+        Timeout: "timed out: the queue was empty for all that time",
+        Closed: "the queue is closed and empty",
+        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+    }
+}

@@ -1,0 +1,381 @@
+//! A bounded queue between processes, many senders to many receivers.
+
+#![allow(unsafe_code)]
+
+mod error;
+mod ring;
+
+pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::handle::handle;
+use crate::layout::{Layout, PROTOCOL};
+use crate::message::{Item, Reader, Writer};
+use crate::segment::{Kind, Plan, Segment};
+use crate::sync::{Deadline, Patience, WaitWord};
+use ring::{End, Ring, Shape, Stop};
+
+/// How often a call gives way before it sleeps.
+const YIELDS: u32 = 8;
+
+/// A bounded first-in first-out queue in shared memory, for any number of senders and receivers in any processes.
+///
+/// Items cross by value, in one copy each way for plain data; nothing is allocated after creation. Any capacity will do, not only powers of
+/// two. When [`send`](Self::send) has returned, every process sees the item. The items of one sender arrive in its order.
+///
+/// **When a process dies**, killed at any instruction, the others go on, after 10 ms or so if it was just at the queue. An item is in the
+/// queue until one store takes it out; from then on it belongs to that receiver and dies with it: at most one per dead receiver, up to
+/// `n` for [`recv_into`](Self::recv_into). Nothing else is lost, nothing is seen twice. A sender killed in [`send_slice`](Self::send_slice) leaves a prefix.
+///
+/// ```
+/// use coproc::Queue;
+///
+/// let queue = Queue::new(100)?;
+/// queue.send(7_u32)?;
+/// queue.send_slice(&[8, 9])?;
+/// queue.close();
+/// assert_eq!(queue.iter().collect::<Vec<_>>(), [7, 8, 9]);
+/// # Ok::<(), coproc::Error>(())
+/// ```
+pub struct Queue<T: Item> {
+    segment: Segment,
+    ring: Ring,
+    of: PhantomData<fn(T) -> T>,
+}
+
+handle!(Queue<T: Item>);
+
+impl<T: Item> Queue<T> {
+    const LAYOUT: u64 = Layout::of::<()>("Queue").number(PROTOCOL).number(T::SIZE as u64).number(T::LAYOUT).hash();
+
+    /// An empty queue with room for this many items.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] for a capacity of 0, [`Error::TooLarge`] if its bytes cannot be counted, [`Error::NoSpace`] if there is no memory for it,
+    /// [`Error::TooManyDescriptors`] if there is no descriptor, or what the system says.
+    pub fn new(capacity: usize) -> Result<Self> {
+        if capacity == 0 {
+            return Err(Error::Empty);
+        }
+        let shape = Shape::new(capacity, T::SIZE);
+        let body = shape.body().ok_or(Error::TooLarge { len: capacity, size: T::SIZE })?;
+        let segment = Segment::create(Plan { kind: Kind::Queue, layout: Self::LAYOUT, len: capacity, body })?;
+        // SAFETY: the body was made for this shape, and the segment is kept beside the ring.
+        let ring = unsafe { Ring::new(&segment, shape) };
+        Ok(Self { segment, ring, of: PhantomData })
+    }
+
+    fn from_segment(segment: Segment) -> Result<Self> {
+        segment.expect(Kind::Queue, Self::LAYOUT, std::any::type_name::<T>())?;
+        let capacity = segment.len();
+        if capacity == 0 {
+            return Err(Error::Empty);
+        }
+        let shape = Shape::new(capacity, T::SIZE);
+        segment.expect_body(shape.body())?;
+        // SAFETY: the body has the size of this shape and can be written (`expect`), and the segment is kept beside the ring.
+        let ring = unsafe { Ring::new(&segment, shape) };
+        Ok(Self { segment, ring, of: PhantomData })
+    }
+
+    /// How many items fit.
+    pub fn capacity(&self) -> usize {
+        self.ring.shape().capacity
+    }
+
+    /// How many items are inside at this moment.
+    #[doc(alias = "qsize")]
+    pub fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    /// Whether a receiver would find nothing at this moment.
+    pub fn is_empty(&self) -> bool {
+        self.ring.must_wait(End::Recv)
+    }
+
+    /// Whether a sender would find no room at this moment.
+    pub fn is_full(&self) -> bool {
+        self.ring.must_wait(End::Send)
+    }
+
+    /// Closes the queue for all: nothing more is sent, what is inside is still received. Never waits.
+    pub fn close(&self) {
+        self.ring.close();
+        self.ring.signals().not_empty.notify_all();
+        self.ring.signals().not_full.notify_all();
+    }
+
+    /// Whether the queue was closed.
+    pub fn is_closed(&self) -> bool {
+        self.ring.is_closed()
+    }
+
+    /// Waits for room and sends the item.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`], with the item.
+    #[doc(alias = "put")]
+    pub fn send(&self, item: T) -> Result<(), SendError<T>> {
+        match self.send_until(std::slice::from_ref(&item), Deadline::NEVER) {
+            Ok(_) => Ok(()),
+            Err(Stop::Corrupted) => Err(SendError::Corrupted(item)),
+            Err(_) => Err(SendError::Closed(item)),
+        }
+    }
+
+    /// Sends the item if there is room.
+    ///
+    /// # Errors
+    /// [`TrySendError`], with the item.
+    #[doc(alias = "put_nowait")]
+    pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
+        match self.pass_in(std::slice::from_ref(&item), Patience::Yield) {
+            Ok(_) => Ok(()),
+            Err(Stop::Wait) if self.is_closed() => Err(TrySendError::Closed(item)),
+            Err(Stop::Wait) => Err(TrySendError::Full(item)),
+            Err(Stop::Closed) => Err(TrySendError::Closed(item)),
+            Err(Stop::Busy) => Err(TrySendError::Busy(item)),
+            Err(Stop::Corrupted) => Err(TrySendError::Corrupted(item)),
+        }
+    }
+
+    /// Waits for room, at most this long (monotonic time), and sends the item.
+    ///
+    /// # Errors
+    /// [`SendTimeoutError`], with the item.
+    pub fn send_timeout(&self, item: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
+        match self.send_until(std::slice::from_ref(&item), Deadline::after(time)) {
+            Ok(_) => Ok(()),
+            Err(Stop::Wait | Stop::Busy) => Err(SendTimeoutError::Timeout(item)),
+            Err(Stop::Closed) => Err(SendTimeoutError::Closed(item)),
+            Err(Stop::Corrupted) => Err(SendTimeoutError::Corrupted(item)),
+        }
+    }
+
+    /// Sends all items in order, waiting for room as often as need be. Other senders' items may come in between where it had to wait.
+    ///
+    /// # Errors
+    /// [`SendSliceError`], with how many were sent before the queue was closed.
+    pub fn send_slice(&self, items: &[T]) -> Result<(), SendSliceError> {
+        let mut sent = 0;
+        while sent < items.len() {
+            match self.send_until(&items[sent..], Deadline::NEVER) {
+                Ok(count) => sent += count,
+                Err(Stop::Corrupted) => return Err(SendSliceError { sent, reason: SendError::Corrupted(()) }),
+                Err(_) => return Err(SendSliceError { sent, reason: SendError::Closed(()) }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for an item.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] if the queue is closed and empty.
+    #[doc(alias = "get")]
+    pub fn recv(&self) -> Result<T, RecvError> {
+        self.recv_until(Deadline::NEVER).map_err(|stop| match stop {
+            Stop::Corrupted => RecvError::Corrupted,
+            _ => RecvError::Closed,
+        })
+    }
+
+    /// Takes an item if there is one.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`], [`TryRecvError::Closed`] if there will be none any more, [`TryRecvError::Busy`].
+    #[doc(alias = "get_nowait")]
+    pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut item = None;
+        match self.pass_out(1, Patience::Yield, |_, read| item = read) {
+            Ok(_) => item.ok_or(TryRecvError::Corrupted),
+            Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
+            Err(Stop::Wait) => Err(TryRecvError::Empty),
+            Err(Stop::Busy) => Err(TryRecvError::Busy),
+            Err(Stop::Closed | Stop::Corrupted) => Err(TryRecvError::Corrupted),
+        }
+    }
+
+    /// Waits for an item, at most this long (monotonic time).
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
+    pub fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
+        self.recv_until(Deadline::after(time)).map_err(|stop| match stop {
+            Stop::Wait | Stop::Busy => RecvTimeoutError::Timeout,
+            Stop::Closed => RecvTimeoutError::Closed,
+            Stop::Corrupted => RecvTimeoutError::Corrupted,
+        })
+    }
+
+    /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless
+    /// there is no room for any.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`] if the queue is closed and empty; [`RecvError::Corrupted`] if one of them is no value of its type: these are dropped.
+    pub fn recv_into(&self, items: &mut [T]) -> Result<usize, RecvError> {
+        if items.is_empty() {
+            return Ok(0);
+        }
+        let mut good = 0;
+        let taken = self.wait_for(End::Recv, Deadline::NEVER, |patience| {
+            good = 0;
+            self.pass_out(items.len(), patience, |_, read| {
+                if let Some(item) = read {
+                    items[good] = item;
+                    good += 1;
+                }
+            })
+        });
+        match taken {
+            Ok(taken) if taken == good => Ok(taken),
+            Ok(_) | Err(Stop::Corrupted) => Err(RecvError::Corrupted),
+            Err(_) => Err(RecvError::Closed),
+        }
+    }
+
+    /// Receives until the queue is closed and empty. What is no value of its type is passed over.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { queue: self }
+    }
+
+    fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
+        self.wait_for(End::Send, deadline, |patience| self.pass_in(items, patience))
+    }
+
+    fn recv_until(&self, deadline: Deadline) -> Result<T, Stop> {
+        let mut item = None;
+        self.wait_for(End::Recv, deadline, |patience| self.pass_out(1, patience, |_, read| item = read))?;
+        item.ok_or(Stop::Corrupted)
+    }
+
+    /// Sends as many of these as there is room for, at least one.
+    #[inline]
+    fn pass_in(&self, items: &[T], patience: Patience) -> Result<usize, Stop> {
+        if self.ring.must_wait(End::Send) {
+            return Err(Stop::Wait);
+        }
+        let sent = self.ring.pass(End::Send, items.len(), patience, |n, bytes| {
+            // SAFETY: the slot has `T::SIZE` bytes from there on, and it is this side's turn, under its lock.
+            let mut writer = unsafe { Writer::slot(bytes, T::SIZE) };
+            items[n].write(&mut writer);
+        })?;
+        wake(&self.ring.signals().not_empty, sent);
+        Ok(sent)
+    }
+
+    /// Receives as many items as there are, at least one and at most `most`; `None` is given for what is no value of the type.
+    #[inline]
+    fn pass_out(&self, most: usize, patience: Patience, mut give: impl FnMut(usize, Option<T>)) -> Result<usize, Stop> {
+        if self.ring.must_wait(End::Recv) {
+            return Err(Stop::Wait);
+        }
+        let taken = self.ring.pass(End::Recv, most, patience, |n, bytes| {
+            // SAFETY: the slot has `T::SIZE` bytes from there on.
+            let mut reader = unsafe { Reader::raw(bytes, T::SIZE, &[]) };
+            give(n, T::read(&mut reader));
+        })?;
+        wake(&self.ring.signals().not_full, taken);
+        Ok(taken)
+    }
+
+    /// Tries until it is done, closed, or too late; sleeps in between.
+    fn wait_for(
+        &self,
+        end: End,
+        deadline: Deadline,
+        mut attempt: impl FnMut(Patience) -> Result<usize, Stop>,
+    ) -> Result<usize, Stop> {
+        let signals = self.ring.signals();
+        let here = match end {
+            End::Send => &signals.not_full,
+            End::Recv => &signals.not_empty,
+        };
+        let mut yields = 0;
+        let mut slept = false;
+        loop {
+            match attempt(Patience::Until(deadline)) {
+                Ok(count) => {
+                    if slept && !self.ring.must_wait(end) {
+                        // The wake that let this one go cleared the mark of the others.
+                        here.notify_one();
+                    }
+                    return Ok(count);
+                }
+                Err(Stop::Wait) => {}
+                Err(stop) => return Err(stop),
+            }
+            if self.is_over(end) {
+                return Err(Stop::Closed);
+            }
+            if yields < YIELDS {
+                yields += 1;
+                std::thread::yield_now();
+                continue;
+            }
+            let ticket = here.prepare();
+            if !self.ring.must_wait(end) || self.is_over(end) {
+                continue;
+            }
+            if !here.sleep(ticket, deadline) {
+                return Err(Stop::Wait);
+            }
+            slept = true;
+        }
+    }
+
+    /// Whether waiting on this side is in vain.
+    fn is_over(&self, end: End) -> bool {
+        match end {
+            End::Send => self.is_closed(),
+            End::Recv => self.ring.is_drained(),
+        }
+    }
+}
+
+/// Wakes as many sleepers as there are items, or places, for them.
+#[inline]
+fn wake(word: &WaitWord, count: usize) {
+    match count {
+        1 => word.notify_one(),
+        _ => word.notify_all(),
+    }
+}
+
+/// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
+#[derive(Debug)]
+pub struct Iter<'a, T: Item> {
+    queue: &'a Queue<T>,
+}
+
+impl<T: Item> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.queue.recv().ok()
+    }
+}
+
+impl<'a, T: Item> IntoIterator for &'a Queue<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T: Item> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

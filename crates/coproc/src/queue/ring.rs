@@ -1,0 +1,359 @@
+//! The ring in shared memory: two robust locks and a sequence in each slot. No waiting here, and no types but bytes.
+//!
+//! ```text
+//! body + 0     senders:   lock, position      (one cache line, and the next left empty)
+//!      + 128   receivers: lock, position
+//!      + 256   not_empty, not_full, closed
+//!      + 384   slot 0: sequence u64, item bytes; slot 1: ...
+//! ```
+//!
+//! One lock orders the senders, the other the receivers; each side's position is a single word of its own. Between the sides an item
+//! crosses by its slot's sequence: `2 * lap` is free for the sender of that lap, `2 * lap + 1` is full for its receiver, so zero is ready.
+//!
+//! What a death leaves, step by step:
+//!
+//! | killed after | the item | what the next one does |
+//! |---|---|---|
+//! | taking the lock | not sent / still there | takes the lock over from the dead |
+//! | writing the item's bytes | not sent: the slot is still free | overwrites them |
+//! | storing the sequence | sent / taken | finds the slot ahead of the position and moves on |
+//! | storing the position | sent / taken | takes the lock over from the dead |
+
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::segment::Segment;
+use crate::sync::{LockError, Patience, RawLock, TryLockError, WaitWord};
+
+/// From the start of the body to the first slot, in bytes.
+const SLOTS: usize = size_of::<Control>();
+
+/// Size of a slot's sequence, in bytes.
+const SEQUENCE: usize = size_of::<AtomicU64>();
+
+/// One side of the ring, alone on its cache lines.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Side {
+    lock: RawLock,
+    /// Lap and index of the next slot, packed as [`Shape`] says. Written under the lock, looked at without. May lag behind the slots
+    /// after a death.
+    position: AtomicU64,
+}
+
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(super) struct Signals {
+    pub(super) not_empty: WaitWord,
+    pub(super) not_full: WaitWord,
+    closed: AtomicU32,
+}
+
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Control {
+    senders: Side,
+    receivers: Side,
+    pub(super) signals: Signals,
+}
+
+/// Capacity and slot size: checked once, kept in private memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) capacity: usize,
+    /// Size of an item's bytes.
+    pub(super) item: usize,
+    /// How many bits of a position are its index; the rest is its lap.
+    index_bits: u32,
+}
+
+/// Which side of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Send,
+    Recv,
+}
+
+/// What a slot is to a side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    /// It is the side's turn.
+    Mine,
+    /// The other side has not been there yet: full, or empty.
+    Theirs,
+    /// This side has been there already.
+    Past,
+    /// No code of ours leaves that.
+    Never,
+}
+
+/// Why nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// Full or empty.
+    Wait,
+    /// Closed (told to senders only).
+    Closed,
+    /// Somebody living has the lock.
+    Busy,
+    Corrupted,
+}
+
+impl Shape {
+    pub(super) fn new(capacity: usize, item: usize) -> Self {
+        Self { capacity, item, index_bits: usize::BITS - (capacity - 1).leading_zeros() }
+    }
+
+    fn stride(self) -> usize {
+        (SEQUENCE + self.item).next_multiple_of(SEQUENCE)
+    }
+
+    /// Size of the body, in bytes, if it can be counted.
+    pub(super) fn body(self) -> Option<usize> {
+        let slot = self.item.checked_add(2 * SEQUENCE).filter(|&slot| slot < isize::MAX as usize).map(|_| self.stride())?;
+        slot.checked_mul(self.capacity)?.checked_add(SLOTS)
+    }
+
+    /// Index of the position's slot; `None` if it is past the end.
+    fn index(self, position: u64) -> Option<usize> {
+        let index = (position & !(u64::MAX << self.index_bits)) as usize;
+        (index < self.capacity).then_some(index)
+    }
+
+    fn lap(self, position: u64) -> u64 {
+        position >> self.index_bits
+    }
+
+    fn next(self, position: u64) -> u64 {
+        let mask = !(u64::MAX << self.index_bits);
+        if (position & mask) as usize + 1 >= self.capacity {
+            ((position >> self.index_bits) + 1) << self.index_bits
+        } else {
+            position + 1
+        }
+    }
+
+    /// How far `to` is past `from`, in slots.
+    fn distance(self, from: u64, to: u64) -> i128 {
+        let count = |position| i128::from(self.lap(position)) * self.capacity as i128 + self.index(position).unwrap_or(0) as i128;
+        count(to) - count(from)
+    }
+}
+
+/// A view of the ring in a segment.
+///
+/// 1. `control` is the start of a body of `shape.body()` bytes, mapped as long as the segment, beside which this is kept.
+/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside the body, aligned to 8.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ring {
+    control: NonNull<Control>,
+    shape: Shape,
+}
+
+// SAFETY: it points to memory that all threads and processes may reach: atomics, and slots whose bytes go by turns.
+unsafe impl Send for Ring {}
+// SAFETY: as above.
+unsafe impl Sync for Ring {}
+
+impl Ring {
+    /// # Safety
+    /// The segment's body is `shape.body()` bytes long and writable, and the segment outlives the ring.
+    pub(super) unsafe fn new(segment: &Segment, shape: Shape) -> Self {
+        Self { control: segment.body().cast(), shape }
+    }
+
+    pub(super) fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    pub(super) fn control(&self) -> &Control {
+        // SAFETY: invariant 1; the body is aligned to 128, and any bytes are a `Control`.
+        unsafe { self.control.as_ref() }
+    }
+
+    pub(super) fn signals(&self) -> &Signals {
+        &self.control().signals
+    }
+
+    fn side(&self, end: End) -> &Side {
+        match end {
+            End::Send => &self.control().senders,
+            End::Recv => &self.control().receivers,
+        }
+    }
+
+    /// The sequence of a slot, and where its bytes begin.
+    fn slot(&self, index: usize) -> (&AtomicU64, *mut u8) {
+        debug_assert!(index < self.shape.capacity);
+        let at = SLOTS + index * self.shape.stride();
+        let slot = self.control.as_ptr().cast::<u8>().wrapping_add(at);
+        // SAFETY: invariant 2; any bytes are an atomic.
+        let sequence = unsafe { &*slot.cast::<AtomicU64>() };
+        (sequence, slot.wrapping_add(SEQUENCE))
+    }
+
+    fn turn(&self, end: End, position: u64) -> Turn {
+        let Some(index) = self.shape.index(position) else { return Turn::Never };
+        // Acquire: pairs with the Release in `pass`; the item's bytes, or that they have been read.
+        let sequence = self.slot(index).0.load(Ordering::Acquire);
+        let mine = (self.shape.lap(position) << 1).wrapping_add((end == End::Recv).into());
+        match sequence.wrapping_sub(mine).cast_signed() {
+            0 => Turn::Mine,
+            -1 => Turn::Theirs,
+            1.. => Turn::Past,
+            _ => Turn::Never,
+        }
+    }
+
+    /// Whether, at a look without the lock, there is nothing to do: full, or empty. A slot that a dead process has left ahead of the
+    /// position is no reason to say so: that is repaired under the lock.
+    pub(super) fn must_wait(&self, end: End) -> bool {
+        // Relaxed: only a look; what is done is decided under the lock.
+        self.turn(end, self.side(end).position.load(Ordering::Relaxed)) == Turn::Theirs
+    }
+
+    /// Passes as many slots as it is the side's turn for, at most `most`, through `work`, which gets the number and the bytes of
+    /// each, and then hands them to the other side. Returns how many; at least one.
+    ///
+    /// A sender's slot is handed over at once, so that what a killed sender leaves is a prefix; a receiver's slots are handed over after
+    /// all were worked on, so that what a killed receiver has taken is in its hands.
+    pub(super) fn pass(
+        &self,
+        end: End,
+        most: usize,
+        patience: Patience,
+        mut work: impl FnMut(usize, *mut u8),
+    ) -> Result<usize, Stop> {
+        let side = self.side(end);
+        let held = Held::take(&side.lock, patience)?;
+        // SeqCst: with that of the lock's exchange before it, pairs with the receiver's looks in `is_drained`.
+        if end == End::Send && self.control().signals.closed.load(Ordering::SeqCst) != 0 {
+            return Err(Stop::Closed);
+        }
+        let first = self.settle(end, side)?;
+        let mut position = first;
+        let mut count = 0;
+        while count < most && (count == 0 || self.turn(end, position) == Turn::Mine) {
+            // `turn` has found the index to be inside.
+            let index = self.shape.index(position).ok_or(Stop::Corrupted)?;
+            let (_, bytes) = self.slot(index);
+            work(count, bytes);
+            position = self.shape.next(position);
+            count += 1;
+            if end == End::Send {
+                self.hand_over(end, side, self.shape.lap(first), index, position);
+            }
+        }
+        if end == End::Recv {
+            let mut position = first;
+            for _ in 0..count {
+                let index = self.shape.index(position).ok_or(Stop::Corrupted)?;
+                let lap = self.shape.lap(position);
+                position = self.shape.next(position);
+                self.hand_over(end, side, lap, index, position);
+            }
+        }
+        drop(held);
+        Ok(count)
+    }
+
+    /// The one store by which an item is sent, or taken; then the position, which may lag.
+    fn hand_over(&self, end: End, side: &Side, lap: u64, index: usize, next: u64) {
+        let theirs = (lap << 1).wrapping_add(if end == End::Send { 1 } else { 2 });
+        // Release: pairs with the Acquire in `turn`; the item's bytes are written, or read.
+        self.slot(index).0.store(theirs, Ordering::Release);
+        // Relaxed: others look at it only to guess, or under the lock.
+        side.position.store(next, Ordering::Relaxed);
+    }
+
+    /// The side's position, moved past the slots that a dead process had handed over. Under the lock.
+    fn settle(&self, end: End, side: &Side) -> Result<u64, Stop> {
+        let mut position = side.position.load(Ordering::Relaxed);
+        for _ in 0..=self.shape.capacity {
+            match self.turn(end, position) {
+                Turn::Mine => return Ok(position),
+                Turn::Theirs => {
+                    side.position.store(position, Ordering::Relaxed);
+                    return Err(Stop::Wait);
+                }
+                Turn::Past => position = self.shape.next(position),
+                Turn::Never => return Err(Stop::Corrupted),
+            }
+        }
+        Err(Stop::Corrupted)
+    }
+
+    pub(super) fn close(&self) {
+        // SeqCst: pairs with the loads in `pass` and `is_closed`.
+        self.signals().closed.store(1, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        // SeqCst: pairs with the store in `close`, and stands before the look at the lock in `is_drained`.
+        self.signals().closed.load(Ordering::SeqCst) != 0
+    }
+
+    /// Whether nothing can come any more: closed, then no living sender at it (one may have looked before it was closed), then
+    /// still empty. In this order: a sender that takes the lock after it was seen free also sees that the queue is closed.
+    pub(super) fn is_drained(&self) -> bool {
+        self.is_closed() && !self.control().senders.lock.is_held() && self.must_wait(End::Recv)
+    }
+
+    /// How many items are inside. After a death it may be off by what the dead one had in hand, until the next operation.
+    pub(super) fn len(&self) -> usize {
+        let head = self.side(End::Recv).position.load(Ordering::Relaxed);
+        let tail = self.side(End::Send).position.load(Ordering::Relaxed);
+        self.shape.distance(head, tail).clamp(0, self.shape.capacity as i128) as usize
+    }
+}
+
+/// A side's lock, held; given back also when an item's `write` or `read` panics.
+struct Held<'a>(&'a RawLock);
+
+impl<'a> Held<'a> {
+    fn take(lock: &'a RawLock, patience: Patience) -> Result<Self, Stop> {
+        // That the last owner died is no matter: `settle` mends what it left, and there is no poison.
+        match lock.acquire(patience) {
+            Ok(_) => Ok(Self(lock)),
+            Err(TryLockError::WouldBlock | TryLockError::TimedOut) => Err(Stop::Busy),
+            Err(TryLockError::Lock(LockError::Deadlock)) => Err(Stop::Busy),
+            Err(TryLockError::Lock(_)) => Err(Stop::Corrupted),
+        }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.release(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_is_pinned() {
+        assert_eq!(size_of::<Side>(), 128);
+        assert_eq!(SLOTS, 384);
+        assert_eq!(Shape::new(10, 8).body(), Some(384 + 160));
+        assert_eq!(Shape::new(3, 9).stride(), 24);
+        assert_eq!(Shape::new(usize::MAX, 8).body(), None);
+    }
+
+    #[test]
+    fn positions_walk_every_slot_of_every_lap() {
+        for capacity in [1, 2, 3, 5, 8, 100] {
+            let shape = Shape::new(capacity, 0);
+            let mut position = 0;
+            for step in 0..3 * capacity {
+                assert_eq!(shape.index(position), Some(step % capacity));
+                assert_eq!(shape.lap(position), (step / capacity) as u64);
+                assert_eq!(shape.distance(0, position), step as i128);
+                position = shape.next(position);
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! One shared object: one sealed memory file, mapped.
+//!
+//! Mappings and descriptors keep it alive; the kernel frees it when the last is gone, however the processes ended.
+
+#![allow(unsafe_code)]
+
+mod header;
+mod space;
+
+pub use header::Header;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::{Arc, Once, OnceLock, Weak};
+
+use memmap2::{Mmap, MmapOptions, MmapRaw};
+
+use crate::error::{Error, Result, Unfit};
+use crate::liveness::{self, Registry};
+use crate::sys::{self, fork::ForkLock};
+
+/// Where the body begins, in bytes.
+pub(crate) const BODY: usize = header::SIZE;
+
+/// What a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A `SharedValue`.
+    Value = 1,
+    /// A `SharedArray`.
+    Array = 2,
+    /// A `FrozenArray`.
+    Frozen = 3,
+    /// A `Queue`.
+    Queue = 4,
+    /// Bytes on their way to another process, or between a pool and its workers.
+    Parcel = 5,
+}
+
+impl Kind {
+    const ALL: [Self; 5] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel];
+
+    fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u32 == code)
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Value => "SharedValue",
+            Self::Array => "SharedArray",
+            Self::Frozen => "FrozenArray",
+            Self::Queue => "Queue",
+            Self::Parcel => "parcel",
+        }
+    }
+}
+
+/// What a new segment is to hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// What it is.
+    pub kind: Kind,
+    /// Structural hash of the element type.
+    pub layout: u64,
+    /// Number of elements.
+    pub len: usize,
+    /// Size of the body, in bytes.
+    pub body: usize,
+}
+
+/// A handle of a mapped segment. Clones share the mapping; attaching twice in one process gives the same mapping.
+#[derive(Clone)]
+pub struct Segment(Arc<Mapping>);
+
+struct Mapping {
+    /// 1. `map` is the whole file, at least [`BODY`] bytes, mapped until this is dropped.
+    /// 2. Its length is sealed, so all of it stays accessible.
+    /// 3. If `map` is `Frozen`, the content is sealed too: nobody writes it.
+    /// 4. Its start is page-aligned.
+    map: Map,
+    file: OwnedFd,
+    file_id: (u64, u64),
+    header: Header,
+    /// What to do with the body when this process gives up its last handle.
+    leave: OnceLock<Leave>,
+}
+
+/// Gives up what this process still holds in a body that starts here and has this many elements.
+///
+/// # Safety
+/// The body is one of the type that gave the function, and this process has no other handle of it.
+pub(crate) type Leave = unsafe fn(NonNull<u8>, usize);
+
+enum Map {
+    Shared(MmapRaw),
+    Frozen(Mmap),
+}
+
+/// The mapped segments of this process, by device and inode of their file.
+static MAPPED: ForkLock<BTreeMap<(u64, u64), Weak<Mapping>>> = ForkLock::new(BTreeMap::new());
+
+extern "C" fn before_fork() {
+    MAPPED.hold();
+}
+
+extern "C" fn after_fork() {
+    MAPPED.release(|_| ());
+}
+
+fn mapped() -> std::sync::MutexGuard<'static, BTreeMap<(u64, u64), Weak<Mapping>>> {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| {
+        // Handlers that were registered later run earlier: this lock is taken before that of the registries, as elsewhere.
+        liveness::watch_forks();
+        sys::fork::on_fork(before_fork, after_fork, after_fork);
+    });
+    MAPPED.lock()
+}
+
+impl Segment {
+    /// A new segment whose body is all zero.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], [`Error::TooLarge`], [`Error::TooManyDescriptors`], or what the system says.
+    pub fn create(plan: Plan) -> Result<Self> {
+        let (file, header, registry) = Self::make(plan)?;
+        sys::file::seal_length(file.as_fd()).map_err(Error::os("sealing shared memory"))?;
+        Self::map(file, header, &registry, false)
+    }
+
+    /// A new segment with this content, which nobody, not even its creator, can change: the kernel sees to it. `fill` writes the body.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn create_frozen(plan: Plan, fill: impl FnOnce(NonNull<u8>)) -> Result<Self> {
+        let (file, header, registry) = Self::make(plan)?;
+        let map = MmapRaw::map_raw(&file).map_err(Error::os("mapping shared memory"))?;
+        // SAFETY: the file is at least `BODY` bytes long (`make`), so this is inside the mapping or just behind, and not null.
+        fill(unsafe { NonNull::new_unchecked(map.as_mut_ptr().wrapping_add(BODY)) });
+        drop(map);
+        sys::file::seal_all(file.as_fd()).map_err(Error::os("sealing shared memory"))?;
+        Self::map(file, header, &registry, true)
+    }
+
+    /// The file of a new segment, with its memory and its header, not yet sealed.
+    fn make(plan: Plan) -> Result<(OwnedFd, Header, Arc<Registry>)> {
+        let size = plan.body.checked_add(BODY).filter(|&size| isize::try_from(size).is_ok());
+        let size = size.ok_or(Error::TooLarge { len: plan.len, size: plan.body / plan.len.max(1) })? as u64;
+        let registry = Registry::home().map_err(Error::os("registering this process as alive"))?;
+        let header = Header {
+            kind: plan.kind,
+            id: sys::random().map_err(Error::os("drawing a random number"))?,
+            family: registry.id(),
+            layout: plan.layout,
+            len: plan.len as u64,
+            size,
+        };
+        let file = sys::file::memory("coproc").map_err(Error::os("creating shared memory"))?;
+        space::reserve(file.as_fd(), size)?;
+        sys::file::write_at(file.as_fd(), &header.to_bytes(), 0).map_err(Error::os("writing shared memory"))?;
+        Ok((file, header, registry))
+    }
+
+    /// The segment of a descriptor that another process gave.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if it is no segment of this family, or what the system says.
+    pub fn attach(file: OwnedFd) -> Result<Self> {
+        let (file_id, size) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
+        if let Some(known) = mapped().get(&file_id).and_then(Weak::upgrade) {
+            return Ok(Self(known));
+        }
+        let mut bytes = [0; header::SIZE];
+        let read = sys::file::read_at(file.as_fd(), &mut bytes, 0).map_err(Error::os("reading a header"))?;
+        let header = Header::parse(&bytes[..read], size)?;
+        let (length_sealed, content_sealed) = sys::file::seals(file.as_fd());
+        if !length_sealed {
+            return Err(Unfit::Unsealed.into());
+        }
+        let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
+        Self::map(sys::file::raise(file), header, &registry, content_sealed)
+    }
+
+    fn map(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool) -> Result<Self> {
+        let size = header.size as usize;
+        let map = if frozen {
+            // SAFETY: the content is sealed, so nobody changes the bytes behind the slice.
+            Map::Frozen(
+                unsafe { MmapOptions::new().len(size).map_copy_read_only(&file) }.map_err(Error::os("mapping shared memory"))?,
+            )
+        } else {
+            Map::Shared(MmapOptions::new().len(size).map_raw(&file).map_err(Error::os("mapping shared memory"))?)
+        };
+        let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
+        let mut mapped = mapped();
+        if let Some(known) = mapped.get(&file_id).and_then(Weak::upgrade) {
+            return Ok(Self(known));
+        }
+        let start = map.start().addr();
+        liveness::note_region(start, start + size, registry);
+        let mapping = Arc::new(Mapping { map, file, file_id, header, leave: OnceLock::new() });
+        mapped.insert(file_id, Arc::downgrade(&mapping));
+        Ok(Self(mapping))
+    }
+
+    /// Checks that it is what the caller is about to use it as.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`], saying how it differs.
+    pub fn expect(&self, kind: Kind, layout: u64, type_name: &'static str) -> Result<()> {
+        let header = self.header();
+        if header.kind != kind {
+            return Err(Unfit::Kind { expected: kind.name(), found: header.kind.name() }.into());
+        }
+        if header.layout != layout {
+            return Err(Unfit::Type { expected: type_name }.into());
+        }
+        if self.is_frozen() != (kind == Kind::Frozen) {
+            return Err(if self.is_frozen() { Unfit::ReadOnly } else { Unfit::Unsealed }.into());
+        }
+        Ok(())
+    }
+
+    /// Checks that the body has this size.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if it has another.
+    pub fn expect_body(&self, body: Option<usize>) -> Result<()> {
+        match body {
+            Some(body) if body == self.body_size() => Ok(()),
+            _ => {
+                Err(Unfit::Length { expected: body.map_or(u64::MAX, |body| (body + BODY) as u64), found: self.header().size }
+                    .into())
+            }
+        }
+    }
+
+    /// What to do when this process gives up its last handle; the first word counts.
+    ///
+    /// # Safety
+    /// The body is what `leave` asks for: the caller has checked the type.
+    pub(crate) unsafe fn on_leave(&self, leave: Leave) {
+        let _ = self.0.leave.set(leave);
+    }
+
+    /// What the header says.
+    pub fn header(&self) -> &Header {
+        &self.0.header
+    }
+
+    /// Number of elements.
+    #[allow(clippy::len_without_is_empty, reason = "a segment is not a collection")]
+    pub fn len(&self) -> usize {
+        self.header().len as usize
+    }
+
+    /// Start of the body: [`body_size`](Self::body_size) bytes that others may read and write at any time, 128 bytes after the start of a page. Read-only if
+    /// the segment is frozen.
+    pub fn body(&self) -> NonNull<u8> {
+        self.0.body()
+    }
+
+    /// Size of the body, in bytes.
+    pub fn body_size(&self) -> usize {
+        self.header().size as usize - BODY
+    }
+
+    /// Whether the kernel lets nobody write it.
+    pub fn is_frozen(&self) -> bool {
+        matches!(self.0.map, Map::Frozen(_))
+    }
+
+    /// The descriptor, to give to another process of the family.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.0.file.as_fd()
+    }
+
+    /// Another descriptor of the segment.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn duplicate(&self) -> Result<OwnedFd> {
+        sys::file::duplicate(&self.0.file).map_err(Error::os("duplicating a descriptor"))
+    }
+
+    /// Whether both are handles of one segment.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Mapping {
+    fn body(&self) -> NonNull<u8> {
+        let body = self.map.start().cast_mut().wrapping_add(BODY);
+        // SAFETY: the mapping is at least `BODY` bytes long (invariant 1), so this is inside it or just behind, and not null.
+        unsafe { NonNull::new_unchecked(body) }
+    }
+}
+
+impl Map {
+    fn start(&self) -> *const u8 {
+        match self {
+            Self::Shared(map) => map.as_ptr(),
+            Self::Frozen(map) => map.as_ptr(),
+        }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        let mut mapped = mapped();
+        // Another thread may have mapped the file anew since the last handle of this mapping went: then this process stays.
+        if mapped.get(&self.file_id).is_some_and(|entry| entry.strong_count() == 0) {
+            mapped.remove(&self.file_id);
+            if let Some(leave) = self.leave.get() {
+                // SAFETY: who set `leave` had checked the type of the body, which is mapped until the end of this function; there is no
+                // handle left, and none is made while `mapped` is locked.
+                unsafe { leave(self.body(), self.header.len as usize) };
+            }
+        }
+        liveness::forget_region(self.map.start().addr());
+    }
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = self.header();
+        write!(f, "Segment({:?}, {} elements, {} bytes, {:032x})", header.kind, header.len, header.size, header.id)
+    }
+}

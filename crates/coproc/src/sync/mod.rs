@@ -1,0 +1,23 @@
+//! Locks and signals that work between threads and processes alike, and survive the death of any of them.
+//!
+//! All are in place, `const fn new`, without allocation, and ready when their bytes are zero. `word` is the state of a lock, `lock` the
+//! lock without data, `mutex` the lock with data; `wait` is how one side sleeps for the other.
+
+mod deadline;
+mod error;
+mod event;
+mod lock;
+mod mutex;
+mod semaphore;
+mod wait;
+mod word;
+
+pub use error::{LockError, Owner, TryLockError};
+pub use event::Event;
+pub use mutex::{Mutex, MutexGuard};
+pub use semaphore::{Permit, Semaphore};
+
+pub(crate) use deadline::Deadline;
+pub(crate) use lock::{Patience, RawLock};
+pub(crate) use mutex::Parts;
+pub(crate) use wait::WaitWord;

@@ -1,0 +1,85 @@
+//! The word on which one side sleeps until the other has done something.
+
+use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use crate::sys::futex;
+
+/// How long a sleeper sleeps at most before it looks again, in case that who should have woken it, or who was woken in its place, was
+/// killed on the way.
+pub(crate) const SLICE: Duration = Duration::from_millis(20);
+
+/// WAIT in bit 0, a sequence number in the rest. Zero is ready. There are no counts, so a dead sleeper costs one wake.
+///
+/// - Sleeper: [`prepare`](Self::prepare) (sets WAIT), look at the condition once more, [`sleep`](Self::sleep).
+/// - Notifier: make the condition true, then [`notify_one`](Self::notify_one) (if WAIT is set: clears it, counts up, wakes).
+///
+/// Both sides have a SeqCst fence between their store and their look, so at least one of them sees the other's store. The count makes
+/// a sleeper that looked before the notification not go to sleep after it, even if a third has set WAIT again in between.
+///
+/// One wake clears the mark of all sleepers. So who has slept and then found what it waited for must call `notify_one` itself if there
+/// is more of it: the wake is passed on along the sleepers.
+#[derive(Debug, Default)]
+#[repr(transparent)]
+pub(crate) struct WaitWord(AtomicU32);
+
+const WAIT: u32 = 1;
+const ONE: u32 = 2;
+
+/// What [`WaitWord::prepare`] saw.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket(u32);
+
+impl WaitWord {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Announces a sleeper. The caller looks at its condition after this, and sleeps only if it is still false.
+    pub(crate) fn prepare(&self) -> Ticket {
+        let seen = self.0.fetch_or(WAIT, Ordering::Relaxed) | WAIT;
+        // SeqCst: pairs with the fence in `notify`: either the caller's next look sees the condition, or the notifier sees WAIT.
+        fence(Ordering::SeqCst);
+        Ticket(seen)
+    }
+
+    /// Sleeps for a slice at most, or not at all if there was a notification since. `false` if the deadline has passed.
+    pub(crate) fn sleep(&self, ticket: Ticket, deadline: Deadline) -> bool {
+        let Some(slice) = deadline.slice(SLICE) else { return false };
+        futex::wait(&self.0, ticket.0, slice);
+        true
+    }
+
+    /// Wakes a sleeper, if there is one.
+    #[inline]
+    pub(crate) fn notify_one(&self) {
+        self.notify(1);
+    }
+
+    /// Wakes all sleepers.
+    pub(crate) fn notify_all(&self) {
+        self.notify(i32::MAX.unsigned_abs());
+    }
+
+    #[inline]
+    fn notify(&self, count: u32) {
+        // SeqCst: pairs with the fence in `prepare`.
+        fence(Ordering::SeqCst);
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen & WAIT != 0 {
+            self.wake(seen, count);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, mut seen: u32, count: u32) {
+        while seen & WAIT != 0 {
+            let next = (seen & !WAIT).wrapping_add(ONE);
+            match self.0.compare_exchange_weak(seen, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return futex::wake(&self.0, count),
+                Err(now) => seen = now,
+            }
+        }
+    }
+}

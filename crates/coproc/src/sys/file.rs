@@ -1,0 +1,106 @@
+//! Memory files, their seals, and descriptors.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::process::Resource;
+
+/// An empty memory file that can be sealed (`memfd_create(2)`), closed on exec.
+pub(crate) fn memory(name: &str) -> io::Result<OwnedFd> {
+    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    Ok(raise(file))
+}
+
+/// Moves a descriptor above those that `select(2)` can name, where the limit allows it; else leaves it.
+pub(crate) fn raise(file: OwnedFd) -> OwnedFd {
+    const LOW: u64 = 1024;
+    let allowed = super::limit(Resource::Nofile).is_none_or(|limit| limit > LOW);
+    let high = if allowed { rustix::io::fcntl_dupfd_cloexec(&file, LOW as i32).ok() } else { None };
+    high.unwrap_or(file)
+}
+
+/// Sets the length of a file; what is new is a hole that reads as zeros.
+pub(crate) fn set_len(file: BorrowedFd<'_>, len: u64) -> io::Result<()> {
+    Ok(rustix::fs::ftruncate(file, len)?)
+}
+
+/// Gives a part of a file its memory (`fallocate(2)`), and the file the length to hold it.
+pub(crate) fn allocate(file: BorrowedFd<'_>, at: u64, len: u64) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), at, len) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Nobody can change the length any more, nor add seals.
+pub(crate) fn seal_length(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?)
+}
+
+/// Nobody can change anything any more. Refused (`EBUSY`) while anybody has the file mapped for writing.
+pub(crate) fn seal_all(file: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(file, SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?)
+}
+
+/// What is sealed: (the length, the content). A file that cannot be sealed has neither.
+pub(crate) fn seals(file: BorrowedFd<'_>) -> (bool, bool) {
+    let seals = rustix::fs::fcntl_get_seals(file).unwrap_or(SealFlags::empty());
+    (seals.contains(SealFlags::SHRINK | SealFlags::GROW), seals.contains(SealFlags::WRITE))
+}
+
+/// What identifies a file while it is open: device and inode; and its length.
+pub(crate) fn identity(file: BorrowedFd<'_>) -> io::Result<((u64, u64), u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok(((stat.st_dev, stat.st_ino), u64::try_from(stat.st_size).unwrap_or(0)))
+}
+
+/// Reads at this offset until the buffer is full or the file ends; returns how many bytes were read.
+pub(crate) fn read_at(file: BorrowedFd<'_>, mut buffer: &mut [u8], mut at: u64) -> io::Result<usize> {
+    let whole = buffer.len();
+    while !buffer.is_empty() {
+        match rustix::io::pread(file, &mut *buffer, at) {
+            Ok(0) => break,
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                at += count as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(whole - buffer.len())
+}
+
+/// Writes all of it at this offset.
+pub(crate) fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, at) {
+            Ok(count) => {
+                bytes = &bytes[count..];
+                at += count as u64;
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Opens the same file once more: a description of our own, with locks of its own.
+pub(crate) fn reopen(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let again = File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted, and coproc needs it"),
+        _ => error,
+    })?;
+    Ok(raise(again.into()))
+}
+
+/// Another descriptor of the same description.
+pub(crate) fn duplicate(file: &impl AsFd) -> io::Result<OwnedFd> {
+    Ok(raise(rustix::io::fcntl_dupfd_cloexec(file, 3)?))
+}
