@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::liveness::Unregistered;
-use crate::queue::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use crate::queue::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::sync::{LockError, TryLockError};
 use crate::{TextTooLong, sys};
 
@@ -260,6 +260,12 @@ impl<T> From<SendError<T>> for Error {
             SendError::Closed(_) => Self::Closed,
             SendError::Corrupted(_) => Self::Corrupted,
         }
+    }
+}
+
+impl From<SendSliceError> for Error {
+    fn from(error: SendSliceError) -> Self {
+        error.reason.into()
     }
 }
 

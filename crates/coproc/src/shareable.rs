@@ -139,11 +139,16 @@ pub const fn direct_layout<T: DirectField>() -> u64 {
 
 /// What a field of a `#[derive(Shareable)]` struct must be. Implemented for all concurrent types.
 #[doc(hidden)]
+pub trait DirectField: Shareable {}
+impl<T: Shareable<Access: InPlace<T>>> DirectField for T {}
+
+/// The access of a type that may be a field of a `#[derive(Shareable)]` struct: [`Direct`]. A trait of its own, because a mismatch of
+/// `Access = Direct` would be reported without advice.
+#[doc(hidden)]
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a field of a `#[derive(Shareable)]` struct",
-    label = "not concurrent data",
-    note = "each field must be usable by all processes at once: atomics, `Mutex<T>`, `Event`, `Semaphore`, arrays and `#[derive(Shareable)]` structs of these",
-    note = "put plain data under a lock, `Mutex<{Self}>`, or, if it never changes, in `ReadOnly<{Self}>`"
+    message = "`{T}` cannot be a field of a `#[derive(Shareable)]` struct",
+    label = "plain data, which all processes would change at once",
+    note = "put it under a lock, `Mutex<{T}>`, or, if it never changes, in `ReadOnly<{T}>`"
 )]
-pub trait DirectField: Shareable<Access = Direct> {}
-impl<T: Shareable<Access = Direct>> DirectField for T {}
+pub trait InPlace<T>: Access {}
+impl<T> InPlace<T> for Direct {}

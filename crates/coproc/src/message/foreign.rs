@@ -149,7 +149,7 @@ impl<T: Message> Message for Vec<T> {
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let count = usize::read(from)?;
-        T::read_each(count, from)
+        from.nested(|from| T::read_each(count, from))
     }
 }
 
@@ -205,6 +205,15 @@ mod tests {
         assert_eq!(open(&u64::MAX.to_ne_bytes()).open::<Vec<u64>>(), None);
         assert_eq!(open(&u64::MAX.to_ne_bytes()).open::<Vec<((), ())>>(), None);
         assert_eq!(open(&[1, 0, 0, 0, 0, 0, 0, 0, 0xff]).open::<String>(), None);
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_not_a_stack_overflow() {
+        #[derive(Debug, crate::Message)]
+        struct Tree(Vec<Tree>);
+        let nested = |depth| Parcel { bytes: [1_u64.to_ne_bytes().repeat(depth), vec![0; 8]].concat(), segments: vec![] };
+        assert!(nested(60).open::<Tree>().is_some());
+        assert!(nested(1 << 20).open::<Tree>().is_none());
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl Parcel {
     }
 }
 
+/// The assertions of `#[derive(Plain)]` on a generic struct (no padding) fail where its layout is computed: here.
+pub(super) const fn check_plain<T: Plain>() {
+    let _ = T::LAYOUT;
+}
+
 /// Where a message writes itself.
 #[derive(Debug)]
 pub struct Writer<'a>(Target<'a>);
@@ -83,6 +88,7 @@ impl<'a> Writer<'a> {
     /// Writes plain data.
     #[inline]
     pub fn plain<T: Plain>(&mut self, value: &T) {
+        const { check_plain::<T>() };
         // SAFETY: plain data has no padding, so all its bytes are initialised; they stay borrowed through `value`.
         self.bytes(unsafe { std::slice::from_raw_parts((&raw const *value).cast::<u8>(), size_of::<T>()) });
     }
@@ -107,13 +113,18 @@ pub struct Reader<'a> {
     at: *const u8,
     left: usize,
     segments: &'a [Segment],
+    /// How many more sequences may nest: bytes from outside must not decide how deep the stack grows.
+    depth: u8,
     of: PhantomData<&'a [u8]>,
 }
+
+/// How deep sequences may nest in a message.
+const DEEPEST: u8 = 64;
 
 impl<'a> Reader<'a> {
     /// A reader of these bytes and segments.
     pub fn new(bytes: &'a [u8], segments: &'a [Segment]) -> Self {
-        Self { at: bytes.as_ptr(), left: bytes.len(), segments, of: PhantomData }
+        Self { at: bytes.as_ptr(), left: bytes.len(), segments, depth: DEEPEST, of: PhantomData }
     }
 
     /// A reader of a slot or a part of a segment.
@@ -122,7 +133,7 @@ impl<'a> Reader<'a> {
     /// For `'a`, `at` is valid for reads of `len` bytes.
     #[doc(hidden)]
     pub unsafe fn raw(at: *const u8, len: usize, segments: &'a [Segment]) -> Self {
-        Self { at, left: len, segments, of: PhantomData }
+        Self { at, left: len, segments, depth: DEEPEST, of: PhantomData }
     }
 
     /// How many bytes are left.
@@ -145,6 +156,7 @@ impl<'a> Reader<'a> {
     /// Reads plain data.
     #[inline]
     pub fn plain<T: Plain>(&mut self) -> Option<T> {
+        const { check_plain::<T>() };
         let mut value = MaybeUninit::<T>::uninit();
         let room = value.as_mut_ptr().cast::<MaybeUninit<u8>>();
         // SAFETY: these are the bytes of `value`, exclusively ours.
@@ -152,6 +164,14 @@ impl<'a> Reader<'a> {
         self.bytes(room)?;
         // SAFETY: `bytes` wrote all of them, and every bit pattern of plain data is a value.
         Some(unsafe { value.assume_init() })
+    }
+
+    /// Reads a part that may hold further such parts; `None` if they nest too deep.
+    pub(super) fn nested<R>(&mut self, read: impl FnOnce(&mut Self) -> Option<R>) -> Option<R> {
+        self.depth = self.depth.checked_sub(1)?;
+        let result = read(self);
+        self.depth += 1;
+        result
     }
 
     /// Reads the handle of a segment.

@@ -41,7 +41,7 @@ const YIELDS: u32 = 8;
 /// assert_eq!(queue.iter().collect::<Vec<_>>(), [7, 8, 9]);
 /// # Ok::<(), coproc::Error>(())
 /// ```
-pub struct Queue<T: Item> {
+pub struct Queue<T> {
     segment: Segment,
     ring: Ring,
     of: PhantomData<fn(T) -> T>,
@@ -348,9 +348,14 @@ fn wake(word: &WaitWord, count: usize) {
 }
 
 /// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
-#[derive(Debug)]
-pub struct Iter<'a, T: Item> {
+pub struct Iter<'a, T> {
     queue: &'a Queue<T>,
+}
+
+impl<T: Item> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Iter").field(self.queue).finish()
+    }
 }
 
 impl<T: Item> Iterator for Iter<'_, T> {

@@ -145,6 +145,18 @@ impl Segment {
         Self::map(file, header, &registry, true)
     }
 
+    /// A new segment with these bytes as its body, which nobody can change.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn frozen_from(plan: Plan, bytes: &[u8]) -> Result<Self> {
+        assert!(bytes.len() <= plan.body);
+        Self::create_frozen(plan, |body| {
+            // SAFETY: the body has room for the bytes (asserted), and nobody else has it yet.
+            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), body.as_ptr(), bytes.len()) };
+        })
+    }
+
     /// The file of a new segment, with its memory and its header, not yet sealed.
     fn make(plan: Plan) -> Result<(OwnedFd, Header, Arc<Registry>)> {
         let size = plan.body.checked_add(BODY).filter(|&size| isize::try_from(size).is_ok());
@@ -182,6 +194,22 @@ impl Segment {
         }
         let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
         Self::map(sys::file::raise(file), header, &registry, content_sealed)
+    }
+
+    /// The header and the body of a file that nobody can change any more, read without mapping it and without being of its family.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] if it is none, or what the system says.
+    pub fn read_frozen(file: BorrowedFd<'_>) -> Result<(Header, Vec<u8>)> {
+        let (_, size) = sys::file::identity(file).map_err(Error::os("looking at a descriptor"))?;
+        if sys::file::seals(file) != (true, true) {
+            return Err(Unfit::Unsealed.into());
+        }
+        let mut bytes = vec![0; size as usize];
+        let read = sys::file::read_at(file, &mut bytes, 0).map_err(Error::os("reading a segment"))?;
+        let header = Header::parse(&bytes[..read], size)?;
+        bytes.drain(..BODY);
+        Ok((header, bytes))
     }
 
     fn map(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool) -> Result<Self> {

@@ -44,8 +44,8 @@ pub struct Mutex<T> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: the data is reached through the lock alone, by one thread at a time; plain data may move between threads.
-unsafe impl<T: Plain> Sync for Mutex<T> {}
+// SAFETY: the data is reached through the lock alone, by one thread at a time, which is all that `T: Send` asks for.
+unsafe impl<T: Send> Sync for Mutex<T> {}
 
 // SAFETY:
 // 1. Zero is a free lock over the zero of `T`. 2. `T` is plain, the lock an integer. 3. By name, nested layout and protocol version.
