@@ -1,1 +1,43 @@
-//! Pool.
+//! Child processes and pools of them that share memory with no serialization: what `std::thread` is for threads, made for processes.
+//!
+//! ```
+//! use coproc_pool::{Pool, Process, coproc::SharedValue};
+//!
+//! fn add(total: SharedValue<u64>, n: u64) -> coproc::Result<()> {
+//!     *total.lock()? += n;
+//!     Ok(())
+//! }
+//!
+//! let total = SharedValue::new(0)?;
+//! Process::spawn(add, (&total, 7))?.join()?;
+//! assert_eq!(total.get()?, 7);
+//!
+//! let pool = Pool::new(2)?;
+//! assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+//! # Ok::<(), coproc::Error>(())
+//! ```
+//!
+//! - [`Process`]: a function of this program in a process of its own.
+//! - [`Pool`]: processes that are kept, and calls spread over them.
+//! - [`ProcessError`], [`PoolError`], [`Cause`]: how these can fail. A dead process is an answer, never a hang.
+
+#![deny(unsafe_code)]
+
+mod call;
+mod channel;
+mod child;
+mod error;
+mod hook;
+mod image;
+mod keeper;
+mod launch;
+mod pool;
+mod process;
+mod report;
+mod sys;
+
+pub use call::Call;
+pub use coproc;
+pub use error::{Cause, PoolError, ProcessError};
+pub use pool::Pool;
+pub use process::Process;

@@ -149,10 +149,10 @@ impl Segment {
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub fn frozen_from(plan: Plan, bytes: &[u8]) -> Result<Self> {
-        assert!(bytes.len() <= plan.body);
+    pub fn parcel(bytes: &[u8]) -> Result<Self> {
+        let plan = Plan { kind: Kind::Parcel, layout: 0, len: bytes.len(), body: bytes.len() };
         Self::create_frozen(plan, |body| {
-            // SAFETY: the body has room for the bytes (asserted), and nobody else has it yet.
+            // SAFETY: the body was made as long as the bytes, and nobody else has it yet.
             unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), body.as_ptr(), bytes.len()) };
         })
     }

@@ -1,0 +1,123 @@
+//! What a child does between the hook and its end.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::OnceLock;
+
+use coproc::__private::{Failure, Parcel, join_family};
+use coproc::{Message, Reader, Writer};
+
+use crate::channel::{Channel, Received};
+use crate::image;
+use crate::launch::{Entry, Ticket};
+use crate::report::Report;
+use crate::sys;
+
+/// The name of this process, if it is a child.
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// The channel of this process, if it is a child: for the last words of a panic that aborts.
+static CHANNEL: OnceLock<Channel> = OnceLock::new();
+
+thread_local! {
+    /// The last panic of this thread, as the hook saw it: what it said and where, and the backtrace.
+    static LAST_PANIC: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
+}
+
+/// The name of this process, if it is a child.
+pub(crate) fn name() -> Option<&'static str> {
+    NAME.get().map(String::as_str)
+}
+
+/// Runs the child and exits.
+pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
+    sys::die_with_parent();
+    if std::os::unix::process::parent_id() != ticket.parent && std::os::unix::process::parent_id() != 0 {
+        // The parent died before this one could ask to die with it. (0: it lives in another pid namespace.)
+        std::process::exit(1);
+    }
+    sys::leave_interrupts_to_parent();
+    sys::set_thread_name(&ticket.name);
+    let _ = NAME.set(ticket.name.clone());
+    let channel = CHANNEL.get_or_init(|| channel);
+    panic::set_hook(Box::new(panicked));
+
+    let report = match prepare(ticket, channel) {
+        Ok((entry, arguments)) => entry(arguments, channel),
+        Err(message) => Report::unreadable(message),
+    };
+    // If the parent has gone meanwhile nobody wants to know.
+    let _ = channel.send(&report);
+    std::process::exit(Report::exit_code(&report))
+}
+
+/// Joins the family, takes the arguments, finds the function.
+fn prepare(ticket: &Ticket, channel: &Channel) -> Result<(Entry, Parcel), String> {
+    let mut byte = [0];
+    let registry = channel.recv_files(&mut byte, true).map_err(|error| error.to_string())?;
+    let registry = registry.and_then(|(_, files)| files.into_iter().next()).ok_or("the parent sent no registry")?;
+    join_family(registry).map_err(|error| error.to_string())?;
+    let arguments = match channel.recv(true).map_err(|error| error.to_string())? {
+        Received::Parcel(parcel) => parcel,
+        Received::Nothing | Received::End => return Err("the parent sent no arguments".into()),
+    };
+    let entry = image::address_of(ticket.entry).ok_or("the function to call is not in this executable")?;
+    // SAFETY: the ticket comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
+    // an `Entry`, and there is code.
+    let entry = unsafe { std::mem::transmute::<usize, Entry>(entry) };
+    Ok((entry, arguments))
+}
+
+/// Runs this, turning a panic into a report; otherwise its result is the report.
+pub(crate) fn guarded<M: Message>(run: impl FnOnce() -> Option<Result<M, Failure>>) -> Report<M> {
+    match panic::catch_unwind(AssertUnwindSafe(run)) {
+        Ok(Some(Ok(value))) => Report::Returned(value),
+        Ok(Some(Err(failure))) => Report::Failed(failure),
+        Ok(None) => Report::Unreadable("the arguments are no values of the parameters' types".into()),
+        Err(payload) => {
+            let (message, backtrace) = LAST_PANIC.take().unwrap_or_else(|| (said(&*payload).to_owned(), None));
+            // A payload whose own drop panics must not get past here.
+            std::mem::forget(payload);
+            Report::Panicked { message, backtrace }
+        }
+    }
+}
+
+fn said(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(a value that is no text)")
+}
+
+/// The panic hook of a child: says who it is, and keeps what it says for the report.
+fn panicked(info: &PanicHookInfo<'_>) {
+    use std::backtrace::{Backtrace, BacktraceStatus};
+    let at = info.location().map_or_else(String::new, |location| format!(", {location}"));
+    let message = format!("{}{at}", said(info.payload()));
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let thread = std::thread::current();
+    let thread = thread.name().map_or_else(String::new, |name| format!(", thread '{name}'"));
+    eprintln!("process '{}' (pid {}{thread}) panicked: {message}", name().unwrap_or("?"), std::process::id());
+    if let Some(backtrace) = &backtrace {
+        eprintln!("{backtrace}");
+    }
+    if cfg!(panic = "abort") {
+        let last_words = Report::<()>::Panicked { message, backtrace };
+        let _ = CHANNEL.get().map(|channel| channel.send(&Parcel::of(&last_words)));
+    } else {
+        LAST_PANIC.set(Some((message, backtrace)));
+    }
+}
+
+/// Reads what is left of a parcel, after the part that says what it is.
+pub(crate) fn reader(parcel: &Parcel) -> Reader<'_> {
+    Reader::new(&parcel.bytes, &parcel.segments)
+}
+
+/// Appends to a parcel.
+pub(crate) fn writer(parcel: &mut Parcel) -> Writer<'_> {
+    Writer::parcel(parcel)
+}

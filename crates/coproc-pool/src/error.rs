@@ -1,0 +1,162 @@
+//! How a child process, or a task of a pool, can fail.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use coproc::Error;
+
+/// Why a process gave no result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cause {
+    /// Its function returned an error: the texts of the error and of its sources.
+    Failed {
+        /// The error's text.
+        message: String,
+        /// The texts of its sources, outermost first.
+        chain: Vec<String>,
+    },
+    /// Its function panicked.
+    Panicked {
+        /// What the panic said, and where.
+        message: String,
+        /// The backtrace, if `RUST_BACKTRACE` asked for one.
+        backtrace: Option<String>,
+    },
+    /// It ended by itself before its function returned (`std::process::exit`).
+    Exited {
+        /// The exit code.
+        code: i32,
+    },
+    /// A signal killed it.
+    Killed {
+        /// The number of the signal.
+        signal: i32,
+    },
+    /// It ended, and how is not known: somebody else has waited for it (`waitpid(-1)`), or `SIGCHLD` is ignored.
+    Unknown,
+    /// What it was given, or what it gave back, is no value of the type, or could not be taken over.
+    Unreadable {
+        /// What went wrong.
+        message: String,
+    },
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed { message, chain } => {
+                write!(f, "failed: {message}")?;
+                chain.iter().try_for_each(|source| write!(f, ": {source}"))
+            }
+            Self::Panicked { message, .. } => write!(f, "panicked: {message}"),
+            Self::Exited { code } => write!(f, "exited with code {code} before its function returned"),
+            Self::Killed { signal } => write!(f, "was killed by signal {signal} ({})", signal_name(*signal)),
+            Self::Unknown => f.write_str("ended, and somebody else took its exit status"),
+            Self::Unreadable { message } => write!(f, "could not exchange values with its parent: {message}"),
+        }
+    }
+}
+
+fn signal_name(signal: i32) -> &'static str {
+    match signal {
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGILL => "SIGILL",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGINT => "SIGINT",
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGPIPE => "SIGPIPE",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGSYS => "SIGSYS",
+        _ => "see signal(7)",
+    }
+}
+
+/// A process gave no result: which one, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessError {
+    /// Its process id.
+    pub pid: u32,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl fmt::Display for ProcessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (pid {}) {}", self.name, self.pid, self.cause)
+    }
+}
+
+impl StdError for ProcessError {}
+
+impl From<ProcessError> for Error {
+    fn from(error: ProcessError) -> Self {
+        Self::other(error)
+    }
+}
+
+/// A call of a pool failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// A task failed, panicked, or its worker died while it ran. All other tasks of the call were finished.
+    Task {
+        /// Which task: the index of its input.
+        task: usize,
+        /// The process that ran it, if that is known.
+        pid: u32,
+        /// Why.
+        cause: Cause,
+    },
+    /// Workers die before they run anything.
+    CrashLoop {
+        /// How many have died in a row.
+        deaths: usize,
+        /// How the last one died.
+        cause: Cause,
+    },
+    /// The call could not be made.
+    Call(Error),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Task { task, pid, cause } => write!(f, "task {task} (worker pid {pid}) {cause}"),
+            Self::CrashLoop { deaths, cause } => {
+                write!(f, "{deaths} workers in a row died before they ran a task; the last one {cause}")
+            }
+            Self::Call(error) => error.fmt(f),
+        }
+    }
+}
+
+impl StdError for PoolError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match self {
+            Self::Call(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for PoolError {
+    fn from(error: Error) -> Self {
+        Self::Call(error)
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Call(error) => error,
+            error => Self::other(error),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What runs before `main` and turns a started copy of the program into a child.
+//!
+//! In a program that nobody has started as a child it looks at one environment variable, and that is all. In a child it takes over the
+//! two descriptors that it inherited, runs the constructors of other crates that would have come after it, runs the child, and exits: `main`
+//! is never reached.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{c_char, c_int};
+
+use coproc::__private::Segment;
+use std::os::fd::BorrowedFd;
+
+use crate::channel::Channel;
+use crate::child;
+use crate::image::{self, Constructor};
+use crate::launch::{CHANNEL_FILE, FIRST_OTHER_FILE, MARK, TICKET_FILE, Ticket};
+use crate::sys;
+
+/// The loader calls what this section lists, in the order of linking. The static's address also tells this copy of the crate from
+/// another that is linked into the same program.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static HOOK: Constructor = hook;
+
+/// What a ticket for this copy of this build is marked with.
+pub(crate) fn fingerprint() -> u64 {
+    image::fingerprint((&raw const HOOK).addr())
+}
+
+extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    if !sys::has_env(MARK) || image::is_privileged() {
+        return;
+    }
+    let Some(ticket) = read_ticket().filter(|ticket| ticket.fingerprint == fingerprint()) else { return };
+    sys::remove_env(MARK);
+    if ticket.close_rest {
+        sys::close_all_from(FIRST_OTHER_FILE);
+    }
+    // SAFETY: the ticket says that the parent handed down this number to this copy of the crate, and nobody has run since who could
+    // have taken it.
+    drop(unsafe { sys::inherited(TICKET_FILE) });
+    // SAFETY: as above.
+    let Some(channel) = (unsafe { sys::inherited(CHANNEL_FILE) }) else { return };
+    image::run_constructors_after(HOOK, argc, argv, envp);
+    child::run(&ticket, Channel::from_file(channel))
+}
+
+/// The ticket, if the inherited descriptor is one. Looks only: it may be anybody's file.
+fn read_ticket() -> Option<Ticket> {
+    /// Longer files are no tickets.
+    const LONGEST: u64 = 64 << 10;
+    // SAFETY: if it is not open, the call below says so; if it is, nobody closes it meanwhile, since one thread runs before `main`.
+    let file = unsafe { BorrowedFd::borrow_raw(TICKET_FILE) };
+    let size = rustix::fs::fstat(file).ok()?.st_size;
+    if !(0..LONGEST as i64).contains(&size) {
+        return None;
+    }
+    let (_, bytes) = Segment::read_frozen(file).ok()?;
+    coproc::__private::Parcel { bytes, segments: Vec::new() }.open()
+}

@@ -1,0 +1,160 @@
+//! The one thread of a process that starts its children and notices their end.
+//!
+//! It lives as long as the process, because the kernel ends a child that asked to die with its parent when the *thread* that started it
+//! ends. It blocks all signals, and does nothing but wait: for requests, and for its children's ends.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use coproc::{Error, Result};
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+
+use crate::launch::Launch;
+use crate::sys::{self, SignalMask, Status};
+
+/// A child process that was started.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: u32,
+    /// Readable when it has ended.
+    pub(crate) pidfd: OwnedFd,
+    status: Mutex<Option<Status>>,
+    ended: Condvar,
+}
+
+impl Child {
+    /// How it ended, if it has.
+    pub(crate) fn status(&self) -> Option<Status> {
+        *lock(&self.status)
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(&self) -> Status {
+        let mut status = lock(&self.status);
+        loop {
+            match *status {
+                Some(status) => return status,
+                None => status = self.ended.wait(status).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Waits for its end, at most this long.
+    pub(crate) fn wait_timeout(&self, time: Duration) -> Option<Status> {
+        let end = Instant::now() + time;
+        let mut status = lock(&self.status);
+        while status.is_none() {
+            let left = end.checked_duration_since(Instant::now())?;
+            status = self.ended.wait_timeout(status, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        *status
+    }
+
+    /// Sends it a signal; none if it has ended.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        match sys::signal(self.pidfd.as_fd(), signal) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(Error::from_os("sending a signal", error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Request {
+    launch: Launch,
+    reply: mpsc::SyncSender<Result<Arc<Child>>>,
+}
+
+/// What the keeper and its callers share.
+struct Keeper {
+    /// The process that it keeps: a forked child finds its parent's here, and needs one of its own.
+    pid: u32,
+    requests: Mutex<VecDeque<Request>>,
+    /// Wakes the keeper.
+    bell: OwnedFd,
+}
+
+static KEEPER: Mutex<Option<Arc<Keeper>>> = Mutex::new(None);
+
+/// Starts a child.
+pub(crate) fn start(launch: Launch) -> Result<Arc<Child>> {
+    let keeper = keeper()?;
+    let (reply, answer) = mpsc::sync_channel(1);
+    lock(&keeper.requests).push_back(Request { launch, reply });
+    keeper.ring()?;
+    answer.recv().map_err(|_| Error::other("the thread that starts child processes has ended"))?
+}
+
+/// The keeper of this process; starts it at the first call, or the first since a fork.
+fn keeper() -> Result<Arc<Keeper>> {
+    let mut current = lock(&KEEPER);
+    if let Some(keeper) = current.as_ref().filter(|keeper| keeper.pid == std::process::id()) {
+        return Ok(Arc::clone(keeper));
+    }
+    let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let bell = sys::raise(bell.map_err(|error| Error::from_os("creating an eventfd", error.into()))?);
+    let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell });
+    let shared = Arc::clone(&keeper);
+    // A thread starts with the mask of the one that starts it.
+    let mask = SignalMask::all().swap();
+    let thread = std::thread::Builder::new().name("coproc-keeper".into()).stack_size(256 << 10).spawn(move || shared.run());
+    mask.swap();
+    thread.map_err(|error| Error::from_os("starting a thread", error))?;
+    *current = Some(Arc::clone(&keeper));
+    Ok(keeper)
+}
+
+impl Keeper {
+    fn ring(&self) -> Result<()> {
+        match rustix::io::write(&self.bell, &1_u64.to_ne_bytes()) {
+            // It has been rung more often than it can count: it will look.
+            Ok(_) | Err(rustix::io::Errno::AGAIN) => Ok(()),
+            Err(error) => Err(Error::from_os("waking the keeper thread", error.into())),
+        }
+    }
+
+    fn run(&self) {
+        let mut children: Vec<Arc<Child>> = Vec::new();
+        loop {
+            let files = children.iter().map(|child| &child.pidfd).chain([&self.bell]);
+            let mut polled: Vec<_> = files.map(|file| PollFd::new(file, PollFlags::IN)).collect();
+            if rustix::event::poll(&mut polled, None).is_err() {
+                continue;
+            }
+            let ready: Vec<bool> = polled.iter().map(|file| !file.revents().is_empty()).collect();
+            drop(polled);
+            // The bell's place is past the last child's.
+            if ready.last() == Some(&true) {
+                let _ = rustix::io::read(&self.bell, &mut [0_u8; 8]);
+            }
+            let mut ready = ready.into_iter();
+            children.retain(|child| !ready.next().unwrap_or(false) || !settle(child));
+            while let Some(request) = self.next() {
+                let child = request.launch.execute().map(|(pid, pidfd)| {
+                    let pid = pid.as_raw_nonzero().get().unsigned_abs();
+                    Arc::new(Child { pid, pidfd, status: Mutex::new(None), ended: Condvar::new() })
+                });
+                children.extend(child.as_ref().ok().map(Arc::clone));
+                // Who asked waits for the answer; if it does not any more, the child goes on like one whose handle was dropped.
+                let _ = request.reply.send(child);
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Request> {
+        lock(&self.requests).pop_front()
+    }
+}
+
+/// Takes the status of a child that has ended, and tells those who wait; `false` if it has not.
+fn settle(child: &Child) -> bool {
+    let Some(status) = sys::reap(child.pidfd.as_fd()) else { return false };
+    *lock(&child.status) = Some(status);
+    child.ended.notify_all();
+    true
+}

@@ -1,0 +1,101 @@
+//! Starting a child: what it is handed, and the way by executing this program once more.
+//!
+//! The child inherits two descriptors beside standard input, output and error: 3, a frozen segment with the [`Ticket`], which says that
+//! it is one of ours and what it shall run; and 4, its end of the channel, on which the family's registry and the arguments wait.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+
+use coproc::__private::{Parcel, Segment, family};
+use coproc::{Error, Message, Reader, Result, Writer};
+use rustix::process::Pid;
+
+use crate::channel::Channel;
+use crate::hook;
+use crate::image;
+use crate::sys::{self, SignalMask};
+
+/// The variable that tells the hook to look at the inherited descriptors.
+pub(crate) const MARK: &std::ffi::CStr = c"COPROC_CHILD";
+pub(crate) const TICKET_FILE: i32 = 3;
+pub(crate) const CHANNEL_FILE: i32 = 4;
+pub(crate) const FIRST_OTHER_FILE: u32 = 5;
+
+/// What a child runs: called with what it was sent, it returns what it sends back.
+pub(crate) type Entry = fn(Parcel, &Channel) -> Parcel;
+
+/// What a child is told before anything else. Lies in a segment that nobody can change.
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    /// [`hook::fingerprint`] of the parent.
+    pub(crate) fingerprint: u64,
+    /// Offset of an [`Entry`] in the executable.
+    pub(crate) entry: u64,
+    /// The parent's process id.
+    pub(crate) parent: u32,
+    /// Whether the child must itself close what it inherited by accident.
+    pub(crate) close_rest: bool,
+    /// The child's name.
+    pub(crate) name: String,
+}
+
+impl Message for Ticket {
+    fn write(&self, to: &mut Writer<'_>) {
+        (self.fingerprint, self.entry, self.parent, self.close_rest).write(to);
+        self.name.write(to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (fingerprint, entry, parent, close_rest) = Message::read(from)?;
+        Some(Self { fingerprint, entry, parent, close_rest, name: String::read(from)? })
+    }
+}
+
+/// A child that is ready to be started: made on the caller's thread, started on the keeper's.
+#[derive(Debug)]
+pub(crate) struct Launch {
+    ticket: Segment,
+    channel: Channel,
+    mask: SignalMask,
+}
+
+impl Launch {
+    /// Prepares a child that runs `entry` on `arguments`; with the parent's end of its channel.
+    pub(crate) fn new(entry: Entry, name: &str, arguments: &Parcel) -> Result<(Self, Channel)> {
+        let ticket = Ticket {
+            fingerprint: hook::fingerprint(),
+            entry: image::offset_of(entry as usize)?,
+            parent: std::process::id(),
+            close_rest: !sys::spawn_closes_the_rest(),
+            name: name.to_owned(),
+        };
+        let ticket = Segment::parcel(&Parcel::of(&ticket).bytes)?;
+        let (ours, theirs) = Channel::pair()?;
+        ours.send_files(&[0], &[family()?.as_fd()]).map_err(|error| Error::from_os("sending to a child process", error))?;
+        ours.send(arguments)?;
+        Ok((Self { ticket, channel: theirs, mask: SignalMask::current() }, ours))
+    }
+
+    /// Starts the child by executing this program anew.
+    pub(crate) fn execute(self) -> Result<(Pid, OwnedFd)> {
+        let failed = |error| Error::from_os("starting a child process (limits: RLIMIT_NPROC, RLIMIT_NOFILE)", error);
+        let text = |bytes: Vec<u8>| CString::new(bytes).ok();
+        let args: Vec<_> = std::env::args_os().filter_map(|arg| text(arg.into_vec())).collect();
+        let mark = [MARK.to_bytes(), b"=1"].concat();
+        let env = std::env::vars_os().map(|(name, value)| [name.into_vec(), b"=".to_vec(), value.into_vec()].concat());
+        let env: Vec<_> = env.chain([mark]).filter_map(text).collect();
+        let files = [self.ticket.file(), self.channel.as_fd()];
+        // By this name the file is found though it was moved, replaced or deleted since the program started.
+        let pid = sys::spawn(c"/proc/self/exe", &args, &env, &files, self.mask).map_err(failed)?;
+        match sys::pidfd(pid) {
+            Ok(pidfd) => Ok((pid, pidfd)),
+            Err(error) => {
+                // Nobody would notice its end. It is still ours to end: nobody has waited for it.
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+                Err(Error::from_os("watching a child process", error))
+            }
+        }
+    }
+}

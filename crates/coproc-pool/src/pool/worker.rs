@@ -1,0 +1,39 @@
+//! What a worker process does: jobs, until its pool is gone.
+
+use coproc::__private::Parcel;
+use coproc::Message;
+
+use super::job::{FINISHED, Job};
+use crate::channel::{Channel, Received};
+use crate::report::Report;
+
+/// The entry of a worker process.
+pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
+    loop {
+        let parcel = match channel.recv(true) {
+            Ok(Received::Parcel(parcel)) => parcel,
+            Ok(Received::Nothing | Received::End) => return Parcel::of(&Report::Returned(())),
+            Err(error) => return Report::unreadable(error.to_string()),
+        };
+        let Some((seat, job)) = parcel.open::<(usize, Job)>() else {
+            return Report::unreadable("the pool sent what is no job".into());
+        };
+        drop(parcel);
+        let Some(run) = job.run() else { return Report::unreadable("the function to call is not in this executable".into()) };
+        if let Err(error) = run(&job, seat, channel) {
+            return Report::unreadable(error.to_string());
+        }
+        // The memory of a call goes before its end is told, so that none is held between calls.
+        drop(job);
+        if channel.send(&Parcel::of(&FINISHED)).is_err() {
+            return Parcel::of(&Report::Returned(()));
+        }
+    }
+}
+
+/// The job for the worker on this seat.
+pub(super) fn order(seat: usize, job: &Job) -> Parcel {
+    let mut parcel = Parcel::of(&seat);
+    job.write(&mut crate::child::writer(&mut parcel));
+    parcel
+}
