@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use coproc::__private::{Kind, Parcel, Plan, Segment};
+use coproc::__private::{Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Outcome, Reader, Result, SharedArray, Writer};
 
 use crate::call::function;
@@ -54,14 +54,13 @@ pub(crate) struct Job {
     results: Option<Slots>,
 }
 
-/// The items' bytes and handles.
+/// The items, as they are read by the workers.
 #[derive(Debug, Message)]
-struct Inputs {
-    bytes: Raw,
-    handles: Handles,
-    /// Size of an item's slot, if all have one; else where each begins: byte, handle.
-    slot: Option<usize>,
-    starts: Option<FrozenArray<[u64; 2]>>,
+enum Inputs {
+    /// Items of a bounded size.
+    Slots(Slots),
+    /// Items of any size: their bytes one after the other, the handles that they hold, and where each begins: byte, handle.
+    Packed { bytes: Raw, handles: Handles, starts: FrozenArray<[u64; 2]> },
 }
 
 /// A segment of plain bytes.
@@ -95,110 +94,152 @@ impl Message for Handles {
     }
 }
 
-/// A slot of `size` bytes for each item, in a segment that all workers write, each its own slots.
-#[derive(Debug)]
+/// A slot of `size` bytes for each item, in memory that all workers write, each its own slots.
+#[derive(Debug, Message)]
 struct Slots {
-    segment: Segment,
+    bytes: SharedArray<AtomicU8>,
     size: usize,
 }
 
-impl Message for Slots {
-    fn write(&self, to: &mut Writer<'_>) {
-        to.segment(&self.segment);
-        self.size.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let segment = from.segment()?;
-        (!segment.is_frozen()).then_some(Self { segment, size: usize::read(from)? })
-    }
-}
-
 impl Slots {
-    fn new(items: usize, size: usize) -> Result<Self> {
-        let body = items.checked_mul(size).ok_or(Error::TooLarge { len: items, size })?;
-        let segment = Segment::create(Plan { kind: Kind::Parcel, layout: 0, len: items, body })?;
-        Ok(Self { segment, size })
+    fn new(items: usize, size: usize, spare: &mut Spare) -> Result<Self> {
+        let bytes = items.checked_mul(size).ok_or(Error::TooLarge { len: items, size })?;
+        Ok(Self { bytes: spare.take(bytes)?, size })
     }
 
-    /// Where the slot of an item begins; `None` if the segment has none for it.
+    /// The bytes of an item's slot; `None` if there is none for it.
+    #[inline]
     fn at(&self, item: usize) -> Option<*mut u8> {
-        let end = item.checked_add(1)?.checked_mul(self.size)?;
-        (end <= self.segment.body_size()).then(|| self.segment.body().as_ptr().wrapping_add(end - self.size))
+        let first = item.checked_mul(self.size)?;
+        let slot = self.bytes.get(first..first.checked_add(self.size)?)?;
+        Some(slot.as_ptr().cast::<u8>().cast_mut())
     }
 
+    #[inline]
     fn store<M: Message>(&self, item: usize, value: &M) -> bool {
         let Some(at) = self.at(item).filter(|_| M::BOUND == Some(self.size)) else { return false };
-        // SAFETY: the slot lies in the segment (`at`), which is mapped and writable; the item is this worker's, so its slot too.
+        // SAFETY: the slot's bytes are atomics, so they may be written through a shared reference, which `self` keeps valid; the item is
+        // this process's to write, so its slot too.
         value.write(&mut unsafe { Writer::slot(at, self.size) });
         true
     }
 
+    #[inline]
     fn load<M: Message>(&self, item: usize) -> Option<M> {
         let at = self.at(item)?;
-        // SAFETY: the slot lies in the segment (`at`), which is mapped while `self` lives.
+        // SAFETY: the slot's bytes are valid while `self` lives.
         M::read(&mut unsafe { Reader::raw(at, self.size, &[]) })
     }
 }
 
-impl Inputs {
-    fn pack<P: Message>(items: impl Iterator<Item = P>) -> Result<(Self, usize)> {
-        let mut parcel = Parcel::default();
-        let mut starts = Vec::new();
-        let mut count = 0;
-        parcel.bytes.reserve(P::BOUND.unwrap_or(0).saturating_mul(items.size_hint().0.min(1 << 24)));
-        for item in items {
-            if P::BOUND.is_none() {
-                starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
-            }
-            item.write(&mut writer(&mut parcel));
-            count += 1;
-            if let Some(slot) = P::BOUND {
-                parcel.bytes.resize(count * slot, 0);
-            }
+/// Memory of calls that are over, for the next one: it is mapped already, here and in the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Vec<SharedArray<AtomicU8>>);
+
+impl Spare {
+    /// More is not kept, in bytes.
+    const MOST: usize = 64 << 20;
+    /// What is kept is not used for a need this many times smaller.
+    const WASTE: usize = 8;
+
+    /// At least this many bytes, of any content.
+    fn take(&mut self, bytes: usize) -> Result<SharedArray<AtomicU8>> {
+        let bytes = bytes.max(1);
+        let fits = |array: &SharedArray<AtomicU8>| (bytes..=bytes.saturating_mul(Self::WASTE)).contains(&array.len());
+        match self.0.iter().position(fits) {
+            Some(found) => Ok(self.0.swap_remove(found)),
+            None => SharedArray::zeroed(bytes),
         }
-        let starts = if starts.is_empty() { None } else { Some(FrozenArray::from_slice(&starts)?) };
-        Ok((
-            Self { bytes: Raw(Segment::parcel(&parcel.bytes)?), handles: Handles(parcel.segments), slot: P::BOUND, starts },
-            count,
-        ))
     }
 
-    /// A reader that begins at an item.
-    fn reader(&self, item: usize) -> Option<Reader<'_>> {
-        let (byte, handle) = match (self.slot, &self.starts) {
-            (Some(slot), _) => (item.checked_mul(slot)?, 0),
-            (None, Some(starts)) => {
-                let &[byte, handle] = starts.get(item)?;
-                (byte as usize, handle as usize)
+    /// Keeps the memory of a call that no worker is at any more.
+    pub(crate) fn keep(&mut self, job: Job) {
+        let slots = job.results.into_iter().chain(match job.inputs {
+            Inputs::Slots(slots) => Some(slots),
+            Inputs::Packed { .. } => None,
+        });
+        let arrays: Vec<_> = slots.map(|slots| slots.bytes).chain([job.states]).collect();
+        if arrays.iter().map(SharedArray::len).sum::<usize>() <= Self::MOST {
+            self.0 = arrays;
+        }
+    }
+}
+
+impl Inputs {
+    /// Takes all items; also returns how many.
+    fn pack<P: Message>(items: impl Iterator<Item = P>, spare: &mut Spare) -> Result<(Self, usize)> {
+        let Some(size) = P::BOUND else { return Self::pack_one_by_one(items) };
+        match items.size_hint() {
+            (len, Some(most)) if len == most => Self::pack_slots(len, size, items, spare),
+            _ => {
+                let items: Vec<P> = items.collect();
+                Self::pack_slots(items.len(), size, items.into_iter(), spare)
             }
-            (None, None) => return None,
-        };
-        let left = self.bytes.0.body_size().checked_sub(byte)?;
-        let at = self.bytes.0.body().as_ptr().wrapping_add(byte);
-        // SAFETY: `left` bytes from there on are in the segment, which is mapped while `self` lives.
-        Some(unsafe { Reader::raw(at, left, self.handles.0.get(handle..)?) })
+        }
+    }
+
+    fn pack_slots<P: Message>(
+        len: usize,
+        size: usize,
+        mut items: impl Iterator<Item = P>,
+        spare: &mut Spare,
+    ) -> Result<(Self, usize)> {
+        let slots = Slots::new(len, size, spare)?;
+        let stored = items.by_ref().take(len).enumerate().filter(|(index, item)| slots.store(*index, item)).count();
+        if stored != len || items.next().is_some() {
+            return Err(Error::other(format!("the iterator promised {len} items (size_hint) and gave another number")));
+        }
+        Ok((Self::Slots(slots), len))
+    }
+
+    fn pack_one_by_one<P: Message>(items: impl Iterator<Item = P>) -> Result<(Self, usize)> {
+        let mut parcel = Parcel::default();
+        let mut starts = Vec::new();
+        for item in items {
+            starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
+            item.write(&mut writer(&mut parcel));
+        }
+        let len = starts.len();
+        // A frozen array has an element at least.
+        starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
+        let starts = FrozenArray::from_slice(&starts)?;
+        Ok((Self::Packed { bytes: Raw(Segment::parcel(&parcel.bytes)?), handles: Handles(parcel.segments), starts }, len))
+    }
+
+    fn load<P: Message>(&self, item: usize) -> Option<P> {
+        match self {
+            Self::Slots(slots) => slots.load(item),
+            Self::Packed { bytes: Raw(bytes), handles, starts } => {
+                let &[byte, handle] = starts.get(item)?;
+                let left = bytes.body_size().checked_sub(byte as usize)?;
+                let at = bytes.body().as_ptr().wrapping_add(byte as usize);
+                // SAFETY: `left` bytes from there on are in the segment, which is mapped while `self` lives.
+                P::read(&mut unsafe { Reader::raw(at, left, handles.0.get(handle as usize..)?) })
+            }
+        }
     }
 }
 
 impl Job {
     /// Lays a call out for as many workers.
-    pub(crate) fn new<F, P, R>(_: F, items: impl Iterator<Item = P>, seats: usize) -> Result<Self>
+    pub(crate) fn new<F, P, R>(_: F, items: impl Iterator<Item = P>, seats: usize, spare: &mut Spare) -> Result<Self>
     where
         F: Fn(P) -> R + Copy + Send + 'static,
         P: Message,
         R: Outcome,
     {
         let run: Run = work::<F, P, R>;
-        let (inputs, items) = Inputs::pack(items)?;
+        let (inputs, items) = Inputs::pack(items, spare)?;
+        let states = spare.take(items)?;
+        states[..items].iter().for_each(|state| state.store(OPEN, Ordering::Relaxed));
         Ok(Self {
             run: image::offset_of(run as usize)?,
             items,
             chunk: items.div_ceil(4 * seats).max(1),
             words: SharedArray::zeroed(APART * (1 + seats))?,
-            states: SharedArray::zeroed(items.max(1))?,
+            states,
             inputs,
-            results: R::Output::BOUND.map(|size| Slots::new(items, size)).transpose()?,
+            results: R::Output::BOUND.map(|size| Slots::new(items, size, spare)).transpose()?,
         })
     }
 
@@ -214,7 +255,7 @@ impl Job {
     }
 
     pub(crate) fn states(&self) -> &[AtomicU8] {
-        &self.states
+        self.states.get(..self.items).unwrap_or(&[])
     }
 
     /// The result that was stored for an item; `None` if what is there is none.
@@ -235,7 +276,7 @@ impl Job {
     /// The item at which the worker of a seat died, if it was at one; the seat is at none after that.
     pub(crate) fn take_current(&self, seat: usize) -> Option<usize> {
         let item = (self.seat(seat).swap(0, Ordering::Relaxed) as usize).checked_sub(1)?;
-        (self.states.get(item)?.load(Ordering::Relaxed) == OPEN).then_some(item)
+        (self.states().get(item)?.load(Ordering::Relaxed) == OPEN).then_some(item)
     }
 
     fn seat(&self, seat: usize) -> &AtomicU64 {
@@ -267,7 +308,7 @@ where
             }
             // Only this process's death makes anybody read it, and then the kernel stands in between.
             current.store(item as u64 + 1, Ordering::Relaxed);
-            let report = guarded(|| Some(f(P::read(&mut job.inputs.reader(item)?)?).settle()));
+            let report = guarded(|| Some(f(job.inputs.load(item)?).settle()));
             let stored = match (&report, &job.results) {
                 (Report::Returned(value), Some(results)) => results.store(item, value),
                 _ => false,

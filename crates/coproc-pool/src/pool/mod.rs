@@ -11,7 +11,7 @@ use coproc::{Error, Message, Outcome, Result};
 
 use crate::error::{Cause, PoolError};
 use crew::{Crew, Ledger};
-use job::Job;
+use job::{Job, Spare};
 
 /// A pool of worker processes.
 ///
@@ -29,8 +29,14 @@ use job::Job;
 /// # Ok::<(), coproc::Error>(())
 /// ```
 pub struct Pool {
-    crew: Mutex<Crew>,
+    shared: Mutex<Shared>,
     processes: usize,
+}
+
+/// What the threads of the pool's process share.
+struct Shared {
+    crew: Crew,
+    spare: Spare,
 }
 
 impl Pool {
@@ -42,7 +48,8 @@ impl Pool {
         if processes == 0 {
             return Err(Error::other("a pool has at least one process"));
         }
-        Ok(Self { crew: Mutex::new(Crew::new(processes)?), processes })
+        let shared = Shared { crew: Crew::new(processes)?, spare: Spare::default() };
+        Ok(Self { shared: Mutex::new(shared), processes })
     }
 
     /// How many processes the pool has.
@@ -84,17 +91,21 @@ impl Pool {
                 "this closure captures variables (or is a fn pointer); another process cannot see them: put them into the items"
             );
         }
-        let job = Job::new(f, items.into_iter(), self.processes)?;
+        // Not held while the items are taken: their iterator may call this pool too.
+        let mut spare = std::mem::take(&mut self.lock().spare);
+        let job = Job::new(f, items.into_iter(), self.processes, &mut spare)?;
         if job.items() == 0 {
             return Ok(Vec::new());
         }
-        let ledger = self.crew().run(&job)?;
-        collect(&job, ledger)
+        let ledger = self.lock().crew.run(&job)?;
+        let results = collect(&job, ledger);
+        self.lock().spare.keep(job);
+        results
     }
 
-    fn crew(&self) -> MutexGuard<'_, Crew> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         // Nothing of a user's runs while it is held, so a panic there is none that leaves it half changed.
-        self.crew.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,7 +139,7 @@ fn collect<M: Message>(job: &Job, ledger: Ledger) -> Result<Vec<M>, PoolError> {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.crew().dismiss();
+        self.lock().crew.dismiss();
     }
 }
 

@@ -9,6 +9,8 @@ use crate::report::Report;
 
 /// The entry of a worker process.
 pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
+    // The last job is kept until the next one is there: the pool uses its memory again, which stays mapped here.
+    let mut last: Option<Job> = None;
     loop {
         let parcel = match channel.recv(true) {
             Ok(Received::Parcel(parcel)) => parcel,
@@ -23,8 +25,7 @@ pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
         if let Err(error) = run(&job, seat, channel) {
             return Report::unreadable(error.to_string());
         }
-        // The memory of a call goes before its end is told, so that none is held between calls.
-        drop(job);
+        last.replace(job);
         if channel.send(&Parcel::of(&FINISHED)).is_err() {
             return Parcel::of(&Report::Returned(()));
         }
