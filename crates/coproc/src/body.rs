@@ -10,7 +10,7 @@ use crate::segment::{BODY, Kind, Plan, Segment};
 use crate::shareable::{Access, Shareable};
 use crate::sync::{Parts, RawLock};
 
-/// Where the elements begin: after the cache line of the lock.
+/// The cache line of the lock. What fits lies on it too, behind the lock; else the elements begin on the next.
 const LOCK_LINE: usize = 64;
 
 /// The parts of a segment that holds one lock and `len` elements of `T`. The lock is used if `T` is plain data.
@@ -43,7 +43,9 @@ impl<T: Shareable> Body<T> {
     /// From the start of the body to the first element, in bytes.
     const FIRST: usize = {
         assert!(align_of::<T>() <= 4096, "a shared type has an alignment of at most 4096");
-        (BODY + LOCK_LINE).next_multiple_of(align_of::<T>()) - BODY
+        let shares = !<T::Access as Access>::DIRECT && size_of::<T>() + size_of::<RawLock>() <= LOCK_LINE;
+        let before = if shares { size_of::<RawLock>() } else { LOCK_LINE };
+        (BODY + before).next_multiple_of(align_of::<T>()) - BODY
     };
 
     fn size(len: usize) -> Option<usize> {

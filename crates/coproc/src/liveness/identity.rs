@@ -5,19 +5,24 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::registry;
 use crate::sys;
 
-/// What the page holds before it is there: no identity.
-static NONE: AtomicU64 = AtomicU64::new(0);
+/// The page in which the identity lies: the first word; the rest is unused. Zero until one is drawn, and again in every child.
+#[cfg_attr(target_arch = "x86_64", repr(C, align(4096)))]
+#[cfg_attr(not(target_arch = "x86_64"), repr(C, align(65536)))]
+struct Page(AtomicU64);
 
-/// Where this process's identity lies: 40 random bits, never zero, in a page that the kernel wipes in every child. Zero means
-/// "draw and register first".
+// SAFETY: an atomic, of which zero is a value, alone on pages of the largest size that the architecture uses.
+unsafe impl sys::ZeroPages for Page {}
+
+/// This process's identity: 40 random bits, never zero, in a page that the kernel wipes in every child, also in one that was made without
+/// the C library (`MADV_WIPEONFORK`). Zero means "draw and register first".
 ///
-/// Points to `NONE` or to a page that is never unmapped.
-static PAGE: AtomicPtr<AtomicU64> = AtomicPtr::new((&raw const NONE).cast_mut());
+/// All its bytes are zero in the executable, so it lies in memory that is backed by no file, as the advice wants it.
+static PAGE: Page = Page(AtomicU64::new(0));
 
 thread_local! {
     /// The last answer of [`Thread::current`]. A forked child finds it stale, because the identity in it is not the page's.
@@ -50,14 +55,26 @@ impl From<io::Error> for Unregistered {
 impl Thread {
     const IDENTITY_SHIFT: u32 = 24;
 
+    /// The calling thread, if it has been asked for before, and the process has not forked since.
+    #[inline]
+    pub(crate) fn known() -> Option<Self> {
+        let thread = CURRENT.get();
+        (thread != 0 && thread >> Self::IDENTITY_SHIFT == known_identity()).then_some(Self(thread))
+    }
+
+    /// The bits of the calling thread, if it has been asked for before; zero in a forked child, and something stale in one made by a raw
+    /// `clone`.
+    #[inline]
+    pub(crate) fn last_known() -> u64 {
+        CURRENT.get()
+    }
+
     /// The calling thread.
     ///
     /// # Errors
     /// [`Unregistered`] if this is a forked process that cannot register itself.
-    #[inline]
     pub(crate) fn current() -> Result<Self, Unregistered> {
-        let thread = CURRENT.get();
-        if thread != 0 && thread >> Self::IDENTITY_SHIFT == known_identity() { Ok(Self(thread)) } else { Self::enter() }
+        Self::known().map_or_else(Self::enter, Ok)
     }
 
     /// The first call of a thread, or the first since a fork.
@@ -79,22 +96,19 @@ impl Thread {
 /// The identity of this process, or 0 if it has drawn none since it was made.
 #[inline]
 pub(crate) fn known_identity() -> u64 {
-    // Acquire: pairs with the Release in `publish`; the page is mapped.
-    let page = PAGE.load(Ordering::Acquire);
-    // SAFETY: it points to `NONE` or to a page that stays mapped; both hold an aligned `AtomicU64`.
-    unsafe { &*page }.load(Ordering::Relaxed)
+    PAGE.0.load(Ordering::Relaxed)
+}
+
+/// In a forked child, whose one thread calls this: it is another thread than its image in the parent.
+pub(super) fn forget_thread() {
+    CURRENT.set(0);
 }
 
 /// Makes this the identity of the process. Called with the registries locked.
 pub(super) fn publish(identity: u64) -> io::Result<()> {
-    let mut page = PAGE.load(Ordering::Relaxed);
-    if std::ptr::eq(page, &raw const NONE) {
-        page = sys::wiped_page()?.as_ptr().cast();
-        // Release: pairs with the Acquire in `known_identity`; the page is mapped.
-        PAGE.store(page, Ordering::Release);
-    }
-    // SAFETY: the page stays mapped and starts with an aligned `AtomicU64`.
-    unsafe { &*page }.store(identity, Ordering::Relaxed);
+    sys::wipe_on_fork(&PAGE)?;
+    sys::take_part_in_barriers();
+    PAGE.0.store(identity, Ordering::Relaxed);
     Ok(())
 }
 

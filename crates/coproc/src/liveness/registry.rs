@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 
-use super::identity::{draw, known_identity, publish};
+use super::identity::{draw, forget_thread, known_identity, publish};
 use crate::sys::{self, fork::ForkLock};
 
 const FIRST_BYTE: u64 = 1 << 62;
@@ -51,6 +51,7 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
+    forget_thread();
     TABLES.release(|tables| tables.memberships.iter_mut().for_each(|membership| membership.lock = None));
 }
 

@@ -1,15 +1,14 @@
 //! The lock itself, without data: mutual exclusion between threads and processes that survives the death of any of them.
 
-#![allow(unsafe_code)]
-
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
+use super::wait::WaitWord;
 use super::word::Word;
 use crate::liveness::{self, Thread};
-use crate::sys::futex;
 
 /// How often a waiter gives way before it sleeps.
 const YIELDS: u32 = 8;
@@ -19,12 +18,29 @@ const LONGEST_SLICE: Duration = Duration::from_millis(10);
 
 /// A robust lock. The state table is [`Word`]; all bytes zero is free.
 ///
-/// What is stored before [`release`](Self::release) is seen after the next [`acquire`](Self::acquire): the Release swap there pairs with
+/// - Taking it is one exchange of `owner`; giving it back is a plain store of `owner` and a look at `sleepers`. That look needs no fence on
+///   this side, since who goes to sleep has all processors pass one (`WaitWord::prepare_dearly`). Sleeping is rare, giving back is not.
+/// - Who goes to sleep marks `sleepers`, looks at `owner` again, and sleeps for a slice. After each slice it looks at the word first, and
+///   asks the kernel about its owner second.
+/// - Who takes the lock after having slept marks `sleepers` again: the wake that let it go took the mark of the others away.
+///
+/// What is stored before [`release`](Self::release) is seen after the next [`acquire`](Self::acquire): the Release store there pairs with
 /// the Acquire exchange here. After the death of an owner the kernel stands between: it drops the dead process's mark of life only after
 /// that process's last store.
+///
+/// | killed | leaves | who comes next |
+/// |---|---|---|
+/// | as owner, anywhere up to the store | its word | asks the kernel after a slice, and takes it over by an exchange of exactly that word |
+/// | between the store and the wake | a free lock, a sleeper asleep | the sleeper finds it free at the end of its slice |
+/// | as a sleeper | a mark | an owner pays one wake of nobody |
+/// | woken, before it took the lock | a free lock, no mark | other sleepers find it free at the end of their slices |
 #[derive(Debug, Default)]
-#[repr(transparent)]
-pub(crate) struct RawLock(AtomicU64);
+#[repr(C)]
+pub(crate) struct RawLock {
+    owner: AtomicU64,
+    sleepers: WaitWord,
+    _pad: u32,
+}
 
 /// How long a caller is willing to wait.
 #[derive(Clone, Copy, Debug)]
@@ -37,16 +53,13 @@ pub(crate) enum Patience {
     Until(Deadline),
 }
 
-/// Who left the lock in this state: its process, and its thread where that is still known (else 0).
+/// Who left the lock in this state: its process, and its thread where that is still known. Packed as in a lock word, so never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Culprit {
-    identity: u64,
-    thread_id: u32,
-}
+pub(crate) struct Culprit(NonZeroU64);
 
 impl RawLock {
     pub(crate) const fn new() -> Self {
-        Self(AtomicU64::new(0))
+        Self { owner: AtomicU64::new(0), sleepers: WaitWord::new(), _pad: 0 }
     }
 
     /// Takes the lock. `Some` culprit: it was left poisoned, or its owner died; the caller has it all the same.
@@ -56,16 +69,20 @@ impl RawLock {
     /// `Unregistered` if this process has forked and cannot register itself.
     #[inline]
     pub(crate) fn acquire(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
-        let me = Thread::current().map_err(LockError::Unregistered)?;
-        // Acquire: pairs with the Release in `release`; the data written under the lock before.
-        match self.0.compare_exchange(0, Word::held_by(me).0, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Ok(None),
-            Err(_) => self.acquire_slow(me, patience),
-        }
+        if self.acquire_free() { Ok(None) } else { self.acquire_slow(patience) }
     }
 
+    /// Takes the lock if it is free and clean and this thread is known already: the common case, and nothing else.
+    #[inline]
+    pub(crate) fn acquire_free(&self) -> bool {
+        Thread::known().is_some_and(|me| self.exchange(Word::FREE, Word::held_by(me)))
+    }
+
+    /// As [`acquire`](Self::acquire), of a lock that was not to be had at once.
     #[cold]
-    fn acquire_slow(&self, me: Thread, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
+    #[inline(never)]
+    pub(crate) fn acquire_slow(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
+        let me = Thread::current().map_err(LockError::Unregistered)?;
         let mut yields = 0;
         let mut slept = false;
         let mut slice = FIRST_SLICE;
@@ -75,12 +92,13 @@ impl RawLock {
                 return Err(LockError::Corrupted.into());
             }
             if word.is_free() {
-                // Having slept, others may sleep too and their mark is gone: set it for them.
-                let taken = if slept { word.taken_by(me).with_sleepers() } else { word.taken_by(me) };
-                if self.exchange(word, taken) {
-                    return Ok(word.is_poisoned().then(|| Culprit::of(word)));
+                if !self.exchange(word, word.taken_by(me)) {
+                    continue;
                 }
-                continue;
+                if slept {
+                    self.sleepers.mark();
+                }
+                return Ok(Culprit::of(word).filter(|_| word.is_poisoned()));
             }
             if word.is_owned_by(me) {
                 return Err(LockError::Deadlock.into());
@@ -96,11 +114,11 @@ impl RawLock {
                 Patience::Until(deadline) => deadline.slice(slice),
             };
             if let Some(sleep) = sleep {
-                let marked = word.with_sleepers();
-                if word != marked && !self.exchange(word, marked) {
+                let ticket = self.sleepers.prepare_dearly();
+                if self.word() != word {
                     continue;
                 }
-                futex::wait(self.low_half(), marked.low_half(), sleep);
+                self.sleepers.sleep_for(ticket, sleep);
                 slept = true;
                 slice = (slice * 2).min(LONGEST_SLICE);
             }
@@ -110,9 +128,10 @@ impl RawLock {
             if word.is_free() || !word.is_possible() {
                 continue;
             }
-            if !liveness::is_alive((&raw const self.0).cast(), word.identity()) {
-                if self.exchange(word, word.taken_by(me).with_sleepers().with_poison()) {
-                    return Ok(Some(Culprit::of(word)));
+            if !liveness::is_alive(self.address(), word.identity()) {
+                if self.exchange(word, word.taken_by(me).with_poison()) {
+                    self.sleepers.mark();
+                    return Ok(Culprit::of(word));
                 }
                 continue;
             }
@@ -126,25 +145,27 @@ impl RawLock {
         }
     }
 
-    /// Gives the lock back, poisoned by this culprit or clean. Only the owner may call it.
+    /// Gives the lock back, poisoned by this culprit or clean. Does nothing if the calling thread is not the owner, as a forked child is
+    /// not that drops its copy of a guard.
     #[inline]
     pub(crate) fn release(&self, poison: Option<Culprit>) {
-        let word = poison.map_or(Word::FREE, |culprit| Word::poisoned_by(culprit.identity));
-        // Release: pairs with the Acquire in `exchange` and `acquire`; the data written under the lock.
-        if Word(self.0.swap(word.0, Ordering::Release)).has_sleepers() {
-            self.wake();
+        if self.word().owner_bits() == Thread::last_known() {
+            self.force_release(poison);
         }
     }
 
-    #[cold]
-    fn wake(&self) {
-        futex::wake(self.low_half(), 1);
+    #[inline]
+    fn force_release(&self, poison: Option<Culprit>) {
+        let word = poison.map_or(Word::FREE, |culprit| Word::poisoned_by(culprit.word().identity()));
+        // Release: pairs with the Acquire in `exchange`; the data written under the lock.
+        self.owner.store(word.0, Ordering::Release);
+        self.sleepers.notify_one_cheaply();
     }
 
     /// Whether somebody has it who, as far as the kernel knows, lives.
     pub(crate) fn is_held(&self) -> bool {
         let word = self.word();
-        !word.is_free() && liveness::is_alive((&raw const self.0).cast(), word.identity())
+        !word.is_free() && liveness::is_alive(self.address(), word.identity())
     }
 
     /// Whether the data is marked as torn.
@@ -157,47 +178,52 @@ impl RawLock {
         let word = self.word();
         let mine = liveness::known_identity();
         if mine != 0 && !word.is_free() && word.identity() == mine {
-            self.release(Some(Culprit::of(word)));
+            self.force_release(Culprit::of(word));
         }
     }
 
     /// Who that is, in terms that a user knows.
     pub(crate) fn owner(&self, culprit: Culprit) -> Owner {
-        let registry = liveness::registry_of((&raw const self.0).cast());
+        let registry = liveness::registry_of(self.address());
+        let word = culprit.word();
         let pid = match registry {
-            _ if culprit.identity == liveness::known_identity() => std::process::id(),
-            Some(registry) => registry.pid_of(culprit.identity),
+            _ if word.identity() == liveness::known_identity() => std::process::id(),
+            Some(registry) => registry.pid_of(word.identity()),
             None => 0,
         };
-        Owner { pid, tid: culprit.thread_id }
+        Owner { pid, tid: word.thread_id() }
     }
 
+    #[inline]
     fn word(&self) -> Word {
         // Relaxed: what is decided on it is confirmed by an exchange.
-        Word(self.0.load(Ordering::Relaxed))
+        Word(self.owner.load(Ordering::Relaxed))
     }
 
+    #[inline]
     fn exchange(&self, old: Word, new: Word) -> bool {
         // Acquire: pairs with the Release in `release`; the data written under the lock before.
-        self.0.compare_exchange(old.0, new.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        self.owner.compare_exchange(old.0, new.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    fn low_half(&self) -> &AtomicU32 {
-        const { assert!(cfg!(target_endian = "little"), "the low half comes first") };
-        // SAFETY: the first four bytes of an aligned `AtomicU64` are in bounds and aligned for an `AtomicU32`. This reference is given to
-        // the futex call alone, so the kernel, not this program, reads the half; all other access is to the whole word.
-        unsafe { &*(&raw const self.0).cast::<AtomicU32>() }
+    fn address(&self) -> *const () {
+        (&raw const *self).cast()
     }
 }
 
 impl Culprit {
-    fn of(word: Word) -> Self {
-        Self { identity: word.identity(), thread_id: word.thread_id() }
+    /// The owner in this word; `None` if the word names nobody.
+    fn of(word: Word) -> Option<Self> {
+        NonZeroU64::new(word.owner_bits()).map(Self)
+    }
+
+    fn word(self) -> Word {
+        Word(self.0.get())
     }
 
     /// The calling thread, because it panics.
+    #[cold]
     pub(crate) fn caller() -> Option<Self> {
-        let thread = Thread::current().ok()?;
-        Some(Self::of(Word::held_by(thread)))
+        Self::of(Word::held_by(Thread::current().ok()?))
     }
 }

@@ -163,6 +163,12 @@ impl<'a, T: ?Sized> Parts<'a, T> {
 
     #[inline]
     pub(crate) fn lock(self) -> Result<MutexGuard<'a, T>, LockError> {
+        if self.lock.acquire_free() { Ok(self.guard(None)) } else { self.lock_slow() }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn lock_slow(self) -> Result<MutexGuard<'a, T>, LockError> {
         self.clean(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)
     }
 
@@ -172,10 +178,7 @@ impl<'a, T: ?Sized> Parts<'a, T> {
 
     pub(crate) fn lock_timeout(self, time: Duration) -> Result<MutexGuard<'a, T>, TryLockError> {
         // The clock is asked only if the lock is not free.
-        match self.clean(Patience::Try) {
-            Err(TryLockError::WouldBlock) => self.clean(Patience::Until(Deadline::after(time))),
-            result => result,
-        }
+        if self.lock.acquire_free() { Ok(self.guard(None)) } else { self.clean(Patience::Until(Deadline::after(time))) }
     }
 
     pub(crate) fn lock_poisoned(self) -> Result<MutexGuard<'a, T>, LockError> {
@@ -192,7 +195,6 @@ impl<'a, T: ?Sized> Parts<'a, T> {
     }
 
     /// The guard, if the lock is not poisoned.
-    #[inline]
     fn clean(self, patience: Patience) -> Result<MutexGuard<'a, T>, TryLockError> {
         let guard = self.any(patience)?;
         match guard.culprit {
@@ -202,10 +204,15 @@ impl<'a, T: ?Sized> Parts<'a, T> {
     }
 
     /// The guard, poisoned or not.
-    #[inline]
     fn any(self, patience: Patience) -> Result<MutexGuard<'a, T>, TryLockError> {
         let culprit = self.lock.acquire(patience)?;
-        Ok(MutexGuard { parts: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData })
+        Ok(self.guard(culprit))
+    }
+
+    /// The guard of the lock, which this thread has just taken.
+    #[inline]
+    fn guard(self, culprit: Option<Culprit>) -> MutexGuard<'a, T> {
+        MutexGuard { parts: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData }
     }
 
     pub(crate) fn fmt_as(self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result

@@ -1,10 +1,10 @@
 //! The word on which one side sleeps until the other has done something.
 
-use std::sync::atomic::{AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use crate::sys::futex;
+use crate::sys::{self, futex};
 
 /// How long a sleeper sleeps at most before it looks again, in case that who should have woken it, or who was woken in its place, was
 /// killed on the way.
@@ -38,23 +38,58 @@ impl WaitWord {
 
     /// Announces a sleeper. The caller looks at its condition after this, and sleeps only if it is still false.
     pub(crate) fn prepare(&self) -> Ticket {
-        let seen = self.0.fetch_or(WAIT, Ordering::Relaxed) | WAIT;
+        let seen = self.mark();
         // SeqCst: pairs with the fence in `notify`: either the caller's next look sees the condition, or the notifier sees WAIT.
         fence(Ordering::SeqCst);
         Ticket(seen)
     }
 
+    /// As [`prepare`](Self::prepare), for notifiers that call [`notify_one_cheaply`](Self::notify_one_cheaply).
+    pub(crate) fn prepare_dearly(&self) -> Ticket {
+        let seen = self.mark();
+        // Pairs with the fence of the compiler in `notify_one_cheaply`: the kernel has every running thread of every process that uses
+        // this crate pass a full barrier now. A notifier that passed it before its look at WAIT sees WAIT; one that passed it after has
+        // stored its condition before, so the caller's next look sees that.
+        sys::barrier_everywhere();
+        Ticket(seen)
+    }
+
+    /// Says that there may be sleepers yet, for the next notifier.
+    pub(crate) fn mark(&self) -> u32 {
+        self.0.fetch_or(WAIT, Ordering::Relaxed) | WAIT
+    }
+
     /// Sleeps for a slice at most, or not at all if there was a notification since. `false` if the deadline has passed.
     pub(crate) fn sleep(&self, ticket: Ticket, deadline: Deadline) -> bool {
         let Some(slice) = deadline.slice(SLICE) else { return false };
-        futex::wait(&self.0, ticket.0, slice);
+        self.sleep_for(ticket, slice);
         true
+    }
+
+    /// Sleeps at most this long, or not at all if there was a notification since.
+    pub(crate) fn sleep_for(&self, ticket: Ticket, slice: Duration) {
+        futex::wait(&self.0, ticket.0, slice);
     }
 
     /// Wakes a sleeper, if there is one.
     #[inline]
     pub(crate) fn notify_one(&self) {
         self.notify(1);
+    }
+
+    /// Wakes a sleeper that has called [`prepare_dearly`](Self::prepare_dearly), if there is one. Costs a load where there is none: the price is
+    /// the sleeper's.
+    ///
+    /// If the kernel knows no such barrier, or a process may not call it, a wake can be missed, and the sleeper finds out at the end of
+    /// its slice.
+    #[inline]
+    pub(crate) fn notify_one_cheaply(&self) {
+        // The compiler must not move the look before the stores of the condition; `prepare_dearly` sees to the processor.
+        compiler_fence(Ordering::SeqCst);
+        let seen = self.0.load(Ordering::Relaxed);
+        if seen & WAIT != 0 {
+            self.wake(seen, 1);
+        }
     }
 
     /// Wakes all sleepers.
@@ -73,6 +108,7 @@ impl WaitWord {
     }
 
     #[cold]
+    #[inline(never)]
     fn wake(&self, mut seen: u32, count: u32) {
         while seen & WAIT != 0 {
             let next = (seen & !WAIT).wrapping_add(ONE);

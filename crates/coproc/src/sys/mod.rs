@@ -8,24 +8,48 @@ pub(crate) mod futex;
 pub(crate) mod ofd;
 
 use std::io;
-use std::ptr::NonNull;
 
-use rustix::mm::{Advice, MapFlags, ProtFlags};
+use rustix::mm::Advice;
 
 /// This thread's id (`gettid(2)`).
 pub(crate) fn thread_id() -> u32 {
     rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs()
 }
 
-/// A page of zeros that every child process finds zeroed again (`MADV_WIPEONFORK`), also one made by a raw `clone`.
-pub(crate) fn wiped_page() -> io::Result<NonNull<u64>> {
-    let len = rustix::param::page_size();
-    let flags = MapFlags::PRIVATE;
-    // SAFETY: a fresh anonymous mapping overlaps nothing.
-    let page = unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, flags) }?;
-    // SAFETY: this is the whole mapping made above, of which nobody else knows; it holds only zeros.
-    unsafe { rustix::mm::madvise(page, len, Advice::LinuxWipeOnFork) }?;
-    NonNull::new(page.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+/// From now on, every child process finds these pages zeroed (`MADV_WIPEONFORK`), also one made by a raw `clone`.
+///
+/// # Errors
+/// If the memory is not whole pages that are backed by no file.
+pub(crate) fn wipe_on_fork<T: ZeroPages>(pages: &'static T) -> io::Result<()> {
+    let at = (&raw const *pages).cast_mut().cast();
+    // SAFETY: the range is the static alone, page for page; this process sees no change, and a child finds zeros, which `ZeroPages`
+    // says is a value.
+    Ok(unsafe { rustix::mm::madvise(at, size_of::<T>(), Advice::LinuxWipeOnFork) }?)
+}
+
+/// Whole pages of which all bytes zero is a value.
+///
+/// # Safety
+/// As said; the alignment is a multiple of the page size.
+pub(crate) unsafe trait ZeroPages {}
+
+const MEMBARRIER_GLOBAL_EXPEDITED: libc::c_int = 1 << 1;
+const MEMBARRIER_REGISTER_GLOBAL_EXPEDITED: libc::c_int = 1 << 2;
+
+fn membarrier(command: libc::c_int) {
+    // SAFETY: takes no memory of ours. Where it is refused, nothing happens.
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
+}
+
+/// This process takes part in [`barrier_everywhere`] from now on. Inherited over a fork.
+pub(crate) fn take_part_in_barriers() {
+    membarrier(MEMBARRIER_REGISTER_GLOBAL_EXPEDITED);
+}
+
+/// Every running thread of every process that takes part passes a full memory barrier between the begin and the end of this call
+/// (`membarrier(2)`); threads that do not run have passed one when they were taken off their processor.
+pub(crate) fn barrier_everywhere() {
+    membarrier(MEMBARRIER_GLOBAL_EXPEDITED);
 }
 
 /// Random bytes (`getrandom(2)`).
