@@ -14,8 +14,6 @@ use rustix::net::{
     SocketFlags, SocketType,
 };
 
-use crate::sys;
-
 /// Longer parcels go in a segment of their own.
 const INLINE: usize = 32 << 10;
 
@@ -47,7 +45,7 @@ impl Channel {
     pub(crate) fn pair() -> Result<(Self, Self)> {
         let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|error| Error::from_os("creating a socket", error.into()))?;
-        Ok((Self(sys::raise(one)), Self(sys::raise(other))))
+        Ok((Self(one), Self(other)))
     }
 
     pub(crate) fn from_file(file: OwnedFd) -> Self {
@@ -80,7 +78,7 @@ impl Channel {
                     let mut files = Vec::new();
                     for part in control.drain() {
                         if let RecvAncillaryMessage::ScmRights(rights) = part {
-                            files.extend(rights.map(sys::raise));
+                            files.extend(rights);
                         }
                     }
                     return Ok(Some((message.bytes, files)));

@@ -97,7 +97,7 @@ fn keeper() -> Result<Arc<Keeper>> {
         return Ok(Arc::clone(keeper));
     }
     let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let bell = sys::raise(bell.map_err(|error| Error::from_os("creating an eventfd", error.into()))?);
+    let bell = bell.map_err(|error| Error::from_os("creating an eventfd", error.into()))?;
     let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell });
     let shared = Arc::clone(&keeper);
     // A thread starts with the mask of the one that starts it.

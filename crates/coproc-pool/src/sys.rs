@@ -10,12 +10,6 @@ use std::ptr;
 
 use rustix::process::{Pid, PidfdFlags};
 
-/// Moves a descriptor above those that `select(2)` can name, where the limit allows it; else leaves it.
-pub(crate) fn raise(file: OwnedFd) -> OwnedFd {
-    let high = rustix::io::fcntl_dupfd_cloexec(&file, 1024).ok();
-    high.unwrap_or(file)
-}
-
 /// Signals that a thread holds back.
 #[derive(Clone, Copy)]
 pub(crate) struct SignalMask(libc::sigset_t);
@@ -164,7 +158,7 @@ impl Drop for Attributes {
 
 /// A descriptor of a child process (`pidfd_open(2)`), readable when it has ended.
 pub(crate) fn pidfd(pid: Pid) -> io::Result<OwnedFd> {
-    Ok(raise(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// How a process ended.
@@ -247,8 +241,8 @@ pub(crate) unsafe fn inherited(number: c_int) -> Option<OwnedFd> {
     }
     // SAFETY: it is open, and nobody else owns it, as the caller says.
     let file = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) };
-    // The copy is closed on exec; the low number becomes free for the program.
-    Some(raise(rustix::io::fcntl_dupfd_cloexec(&file, 3).ok()?))
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(file)
 }
 
 /// Whether this variable is in the environment. For before `main`, where nobody changes it.

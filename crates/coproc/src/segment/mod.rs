@@ -193,7 +193,7 @@ impl Segment {
             return Err(Unfit::Unsealed.into());
         }
         let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
-        Self::map(sys::file::raise(file), header, &registry, content_sealed)
+        Self::map(file, header, &registry, content_sealed)
     }
 
     /// The header and the body of a file that nobody can change any more, read without mapping it and without being of its family.

@@ -5,20 +5,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
-use rustix::process::Resource;
 
 /// An empty memory file that can be sealed (`memfd_create(2)`), closed on exec.
 pub(crate) fn memory(name: &str) -> io::Result<OwnedFd> {
-    let file = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    Ok(raise(file))
-}
-
-/// Moves a descriptor above those that `select(2)` can name, where the limit allows it; else leaves it.
-pub(crate) fn raise(file: OwnedFd) -> OwnedFd {
-    const LOW: u64 = 1024;
-    let allowed = super::limit(Resource::Nofile).is_none_or(|limit| limit > LOW);
-    let high = if allowed { rustix::io::fcntl_dupfd_cloexec(&file, LOW as i32).ok() } else { None };
-    high.unwrap_or(file)
+    Ok(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
 }
 
 /// Sets the length of a file; what is new is a hole that reads as zeros.
@@ -97,10 +87,10 @@ pub(crate) fn reopen(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted, and coproc needs it"),
         _ => error,
     })?;
-    Ok(raise(again.into()))
+    Ok(again.into())
 }
 
 /// Another descriptor of the same description.
 pub(crate) fn duplicate(file: &impl AsFd) -> io::Result<OwnedFd> {
-    Ok(raise(rustix::io::fcntl_dupfd_cloexec(file, 3)?))
+    Ok(rustix::io::fcntl_dupfd_cloexec(file, 3)?)
 }
