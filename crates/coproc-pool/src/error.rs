@@ -109,8 +109,8 @@ pub enum PoolError {
     Task {
         /// Which task: the index of its input.
         task: usize,
-        /// The process that ran it, if that is known.
-        pid: u32,
+        /// The process that died while it ran it; `None` if it lives.
+        pid: Option<u32>,
         /// Why.
         cause: Cause,
     },
@@ -128,7 +128,8 @@ pub enum PoolError {
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Task { task, pid, cause } => write!(f, "task {task} (worker pid {pid}) {cause}"),
+            Self::Task { task, pid: None, cause } => write!(f, "task {task} {cause}"),
+            Self::Task { task, pid: Some(pid), cause } => write!(f, "task {task} (worker pid {pid}) {cause}"),
             Self::CrashLoop { deaths, cause } => {
                 write!(f, "{deaths} workers in a row died before they ran a task; the last one {cause}")
             }

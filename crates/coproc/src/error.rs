@@ -94,7 +94,8 @@ impl fmt::Display for Unfit {
 }
 
 /// What can go wrong in this crate and in coproc-pool.
-#[derive(Debug)]
+///
+/// `Debug` shows the text, not the structure, because that is what a `main` that returns an error prints.
 #[non_exhaustive]
 pub enum Error {
     /// There is not as much memory, in bytes. Nothing was taken.
@@ -196,6 +197,15 @@ impl fmt::Display for Error {
             Self::Os(doing, error) => write!(f, "{doing}: {error}"),
             Self::Other(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        // The text of an error of the system is part of the text above.
+        let first = if let Self::Os(..) = self { None } else { self.source() };
+        std::iter::successors(first, |&source| source.source()).try_for_each(|source| write!(f, ": {source}"))
     }
 }
 

@@ -113,25 +113,25 @@ impl Pool {
 fn collect<M: Message>(job: &Job, ledger: Ledger) -> Result<Vec<M>, PoolError> {
     let unreadable = || Cause::Unreadable { message: "a worker stored what is no value of the function's type".into() };
     if ledger.batches.is_empty() && ledger.deaths.is_empty() {
-        let read = |task| job.stored(task).ok_or_else(|| PoolError::Task { task, pid: 0, cause: unreadable() });
+        let read = |task| job.stored(task).ok_or_else(|| PoolError::Task { task, pid: None, cause: unreadable() });
         return (0..job.items()).map(read).collect();
     }
     /// What is known of a task beside what is stored: its result, or who failed it, and why.
-    type Known<M> = Option<Result<M, (u32, Cause)>>;
+    type Known<M> = Option<Result<M, (Option<u32>, Cause)>>;
     let mut results: Vec<Known<M>> = (0..job.items()).map(|_| None).collect();
     for (task, pid, cause) in ledger.deaths {
-        results[task] = Some(Err((pid, cause)));
+        results[task] = Some(Err((Some(pid), cause)));
     }
     for batch in &ledger.batches {
         let opened = job::open_batch(batch, |task, report| {
             if let Some(result) = results.get_mut(task) {
-                *result = Some(report.settle().map_err(|cause| (0, cause)));
+                *result = Some(report.settle().map_err(|cause| (None, cause)));
             }
         });
         opened.ok_or(PoolError::Call(Error::Corrupted))?;
     }
     let settle = |(task, result): (usize, Known<M>)| {
-        let result = result.unwrap_or_else(|| job.stored(task).ok_or((0, unreadable())));
+        let result = result.unwrap_or_else(|| job.stored(task).ok_or((None, unreadable())));
         result.map_err(|(pid, cause)| PoolError::Task { task, pid, cause })
     };
     results.into_iter().enumerate().map(settle).collect()

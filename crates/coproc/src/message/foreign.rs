@@ -1,9 +1,12 @@
 //! Types of the standard library as messages and items.
 
+use std::ffi::OsString;
 use std::num::{
     NonZeroI8, NonZeroI16, NonZeroI32, NonZeroI64, NonZeroI128, NonZeroIsize, NonZeroU8, NonZeroU16, NonZeroU32, NonZeroU64,
     NonZeroU128, NonZeroUsize,
 };
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Item, Message, Reader, Writer, bound_max, bound_sum};
@@ -137,6 +140,26 @@ impl Message for String {
     }
 }
 
+impl Message for OsString {
+    fn write(&self, to: &mut Writer<'_>) {
+        slice(self.as_bytes(), to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Vec::read(from).map(Self::from_vec)
+    }
+}
+
+impl Message for PathBuf {
+    fn write(&self, to: &mut Writer<'_>) {
+        slice(self.as_os_str().as_bytes(), to);
+    }
+
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        OsString::read(from).map(Self::from)
+    }
+}
+
 /// Writes a text as a `String` is written.
 pub(super) fn text(text: &str, to: &mut Writer<'_>) {
     slice(text.as_bytes(), to);
@@ -191,6 +214,7 @@ mod tests {
         comes_back(Ok::<u8, String>(1));
         comes_back(Err::<u8, String>("no".into()));
         comes_back(vec![Some(1_u32), None]);
+        comes_back(std::path::PathBuf::from("/tmp/x"));
         comes_back(vec![1_u16, 2, 3]);
         comes_back(vec![String::new(), "x".into()]);
     }

@@ -32,7 +32,8 @@ use crate::Plain;
 #[diagnostic::on_unimplemented(
     message = "a `{Self}` cannot be sent to another process",
     label = "not a message",
-    note = "messages are: plain data, `bool`, `char`, `String`, `Duration`, `Option`, `Result`, `Vec` and tuples of messages, handles of shared objects, and `#[derive(Message)]` types; nothing borrowed"
+    note = "messages are: plain data, `bool`, `char`, `String`, `Duration`, `Option`, `Result`, `Vec` and tuples of messages, handles of shared objects, and `#[derive(Message)]` types; nothing borrowed",
+    note = "a function that never returns (`!`) says that it returns `()`"
 )]
 pub trait Message: Sized + 'static {
     /// The largest number of bytes that [`write`](Self::write) writes, if there is such a number and it writes no handle.

@@ -49,15 +49,17 @@ pub struct Queue<T> {
 
 handle!(Queue<T: Item>);
 
-impl<T: Item> Queue<T> {
-    const LAYOUT: u64 = Layout::of::<()>("Queue").number(PROTOCOL).number(T::SIZE as u64).number(T::LAYOUT).hash();
-
+// Without a bound on `T` here, a `T` that is no item is one error that says why, and not a missing function.
+impl<T> Queue<T> {
     /// An empty queue with room for this many items.
     ///
     /// # Errors
     /// [`Error::Empty`] for a capacity of 0, [`Error::TooLarge`] if its bytes cannot be counted, [`Error::NoSpace`] if there is no memory for it,
     /// [`Error::TooManyDescriptors`] if there is no descriptor, or what the system says.
-    pub fn new(capacity: usize) -> Result<Self> {
+    pub fn new(capacity: usize) -> Result<Self>
+    where
+        T: Item,
+    {
         if capacity == 0 {
             return Err(Error::Empty);
         }
@@ -68,6 +70,10 @@ impl<T: Item> Queue<T> {
         let ring = unsafe { Ring::new(&segment, shape) };
         Ok(Self { segment, ring, of: PhantomData })
     }
+}
+
+impl<T: Item> Queue<T> {
+    const LAYOUT: u64 = Layout::of::<()>("Queue").number(PROTOCOL).number(T::SIZE as u64).number(T::LAYOUT).hash();
 
     fn from_segment(segment: Segment) -> Result<Self> {
         segment.expect(Kind::Queue, Self::LAYOUT, std::any::type_name::<T>())?;
