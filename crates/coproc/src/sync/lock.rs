@@ -115,7 +115,8 @@ impl RawLock {
             };
             if let Some(sleep) = sleep {
                 let ticket = self.sleepers.prepare_dearly();
-                if self.word() != word {
+                // Held by whomever: it will wake.
+                if self.word().is_free() {
                     continue;
                 }
                 self.sleepers.sleep_for(ticket, sleep);
@@ -136,6 +137,10 @@ impl RawLock {
                 continue;
             }
             if sleep.is_none() {
+                if slept {
+                    // The wake that came too late for this one took the mark of the others away.
+                    self.sleepers.mark();
+                }
                 return Err(if matches!(patience, Patience::Until(_)) {
                     TryLockError::TimedOut
                 } else {
@@ -164,7 +169,8 @@ impl RawLock {
 
     /// Whether somebody has it who, as far as the kernel knows, lives.
     pub(crate) fn is_held(&self) -> bool {
-        let word = self.word();
+        // SeqCst: see `exchange`. Acquire: pairs with the Release in `force_release`; what the last owner did under the lock.
+        let word = Word(self.owner.load(Ordering::SeqCst));
         !word.is_free() && liveness::is_alive(self.address(), word.identity())
     }
 
@@ -202,8 +208,9 @@ impl RawLock {
 
     #[inline]
     fn exchange(&self, old: Word, new: Word) -> bool {
-        // Acquire: pairs with the Release in `release`; the data written under the lock before.
-        self.owner.compare_exchange(old.0, new.0, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        // Acquire: pairs with the Release in `force_release`; the data written under the lock before.
+        // SeqCst: stands in one order with the load in `is_held`: who looked there and found the lock free looked before this.
+        self.owner.compare_exchange(old.0, new.0, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     fn address(&self) -> *const () {
