@@ -135,7 +135,7 @@ impl Channel {
                 WHOLE => bytes.to_vec(),
                 SPILLED => {
                     let spill = segments.pop().ok_or(Error::Corrupted)?;
-                    Segment::read_frozen(spill.file())?.1
+                    Segment::read_frozen(spill.file(), spill.body_size())?.1
                 }
                 _ => return Err(Error::Corrupted),
             };

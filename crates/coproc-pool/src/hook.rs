@@ -49,13 +49,9 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
 /// The ticket, if the inherited descriptor is one. Looks only: it may be anybody's file.
 fn read_ticket() -> Option<Ticket> {
     /// Longer files are no tickets.
-    const LONGEST: u64 = 64 << 10;
+    const LONGEST: usize = 64 << 10;
     // SAFETY: if it is not open, the call below says so; if it is, nobody closes it meanwhile, since one thread runs before `main`.
     let file = unsafe { BorrowedFd::borrow_raw(TICKET_FILE) };
-    let size = rustix::fs::fstat(file).ok()?.st_size;
-    if !(0..LONGEST as i64).contains(&size) {
-        return None;
-    }
-    let (_, bytes) = Segment::read_frozen(file).ok()?;
+    let (_, bytes) = Segment::read_frozen(file, LONGEST).ok()?;
     coproc::__private::Parcel { bytes, segments: Vec::new() }.open()
 }

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::Layout;
-use crate::plain::Plain;
+use crate::plain::{Plain, check_plain};
 use crate::segment::{BODY, Kind, Plan, Segment};
 
 /// An array in shared memory that nobody can change any more, so everybody reads it in place without a lock.
@@ -47,12 +47,10 @@ impl<T: Plain> FrozenArray<T> {
         let too_large = Error::TooLarge { len: elements.len(), size: size_of::<T>() };
         let body = Self::FIRST.checked_add(size_of_val(elements)).ok_or(too_large)?;
         let plan = Plan { kind: Kind::Frozen, layout: Self::LAYOUT, len: elements.len(), body };
-        let segment = Segment::create_frozen(plan, |start| {
-            // SAFETY: the body has `FIRST` bytes before the elements.
-            let first = unsafe { start.add(Self::FIRST) }.cast::<T>();
-            // SAFETY: the body has room for them behind that, aligned, and nobody else has it; they are plain, so a copy is a value.
-            unsafe { std::ptr::copy_nonoverlapping(elements.as_ptr(), first.as_ptr(), elements.len()) };
-        })?;
+        const { check_plain::<T>() };
+        // SAFETY: plain data has no padding, so all its bytes are initialised; they stay borrowed through `elements`.
+        let bytes = unsafe { std::slice::from_raw_parts(elements.as_ptr().cast::<u8>(), size_of_val(elements)) };
+        let segment = Segment::create_frozen(plan, Self::FIRST, bytes)?;
         Ok(Self { segment, of: PhantomData })
     }
 

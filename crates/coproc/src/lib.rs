@@ -16,7 +16,7 @@
 //!
 //! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`]. A handle is cheap to clone and goes to other processes as an argument.
 //! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
-//! - **Synchronise**: [`Mutex`], [`Event`], [`Semaphore`].
+//! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`Condvar`], [`Event`], [`Semaphore`], [`OnceLock`].
 //! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.
 
 #![deny(unsafe_code)]
@@ -42,6 +42,7 @@ mod plain;
 mod queue;
 mod segment;
 mod shareable;
+mod startup;
 mod sync;
 mod sys;
 mod value;
@@ -57,7 +58,10 @@ pub use queue::{
     Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use shareable::{Access, Direct, Locked, Shareable};
-pub use sync::{Event, LockError, Mutex, MutexGuard, Owner, Permit, Semaphore, TryLockError};
+pub use sync::{
+    Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Permit, RecursiveGuard, RecursiveMutex, Semaphore,
+    TryLockError,
+};
 pub use value::SharedValue;
 
 /// For the derives, coproc-pool and the tests. Not part of the API.

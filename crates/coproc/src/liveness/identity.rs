@@ -86,6 +86,12 @@ impl Thread {
         Ok(Self(thread))
     }
 
+    /// Its process.
+    #[inline]
+    pub(crate) fn identity(self) -> u64 {
+        self.0 >> Self::IDENTITY_SHIFT
+    }
+
     /// As packed in a lock word.
     #[inline]
     pub(crate) fn bits(self) -> u64 {

@@ -151,7 +151,8 @@ impl Tables {
         if identity != 0 {
             return Ok(identity);
         }
-        'draw: loop {
+        // Taken already is one chance in 2^40. More than a few in a row is a hostile peer that has locked them all.
+        'draw: for _ in 0..8 {
             let identity = draw()?;
             for membership in &mut self.memberships {
                 // Whatever is there now belongs to the parent of a raw clone: closed, not unlocked.
@@ -163,6 +164,7 @@ impl Tables {
             publish(identity)?;
             return Ok(identity);
         }
+        Err(io::Error::from_raw_os_error(libc::EADDRINUSE))
     }
 
     fn join(&mut self, registry: Registry) -> io::Result<Arc<Registry>> {
@@ -172,7 +174,7 @@ impl Tables {
         }
         let lock = registry.register(identity)?;
         if lock.is_none() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "this process's identity is taken in the other family"));
+            return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
         let registry = Arc::new(registry);
         self.memberships.push(Membership { registry: Arc::clone(&registry), lock });

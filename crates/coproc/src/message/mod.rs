@@ -16,7 +16,7 @@ pub use parcel::{Parcel, Reader, Writer};
 
 use std::mem::MaybeUninit;
 
-use crate::Plain;
+use crate::plain::{Plain, check_plain};
 
 /// A value that another process can receive: any [`Item`], `String`, `Vec` of messages, handles of shared objects, and
 /// `#[derive(Message)]` structs and enums of these.
@@ -144,14 +144,14 @@ impl<T: Plain> Message for T {
     }
 
     fn write_each(values: &[Self], to: &mut Writer<'_>) {
-        const { parcel::check_plain::<T>() };
+        const { check_plain::<T>() };
         // SAFETY: plain data has no padding, so all its bytes are initialised; they stay borrowed through `values`.
         let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
         to.bytes(bytes);
     }
 
     fn read_each(count: usize, from: &mut Reader<'_>) -> Option<Vec<Self>> {
-        const { parcel::check_plain::<T>() };
+        const { check_plain::<T>() };
         let size = count.checked_mul(size_of::<T>()).filter(|&size| size <= from.remaining())?;
         let mut values: Vec<Self> = Vec::with_capacity(count);
         let room = values.spare_capacity_mut().as_mut_ptr().cast::<MaybeUninit<u8>>();

@@ -5,7 +5,7 @@
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use crate::Plain;
+use crate::plain::{Plain, check_plain};
 use crate::segment::Segment;
 
 /// Bytes and the segments that they name, in the order in which they were written.
@@ -30,11 +30,6 @@ impl Parcel {
         let mut reader = Reader::new(&self.bytes, &self.segments);
         M::read(&mut reader).filter(|_| reader.remaining() == 0)
     }
-}
-
-/// The assertions of `#[derive(Plain)]` on a generic struct (no padding) fail where its layout is computed: here.
-pub(super) const fn check_plain<T: Plain>() {
-    let _ = T::LAYOUT;
 }
 
 /// Where a message writes itself.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use crate::layout::Layout;
-use crate::plain::{Plain, zero};
+use crate::plain::{Plain, check_plain, zero};
 use crate::shareable::{Locked, Shareable};
 
 /// An `Option<T>` as plain data, twice as large as `T`.
@@ -25,7 +25,10 @@ pub struct Maybe<T> {
 }
 
 impl<T: Plain> Maybe<T> {
-    const SIZED: () = assert!(size_of::<T>() > 0, "`Maybe<T>` needs a `T` that has bytes: use `Flag`");
+    const SIZED: () = {
+        assert!(size_of::<T>() > 0, "`Maybe<T>` needs a `T` that has bytes: use `Flag`");
+        check_plain::<T>();
+    };
 
     /// No value.
     pub fn none() -> Self {
@@ -44,6 +47,7 @@ impl<T: Plain> Maybe<T> {
 
     /// The value, if there is one.
     pub fn get(&self) -> Option<T> {
+        let () = Self::SIZED;
         let mark = (&raw const self.mark).cast::<u8>();
         // SAFETY: plain data has no padding, so all its bytes are initialised; they are borrowed through `self`.
         let bytes = unsafe { std::slice::from_raw_parts(mark, size_of::<T>()) };

@@ -78,8 +78,14 @@ unsafe impl<T: Plain, const N: usize> Plain for [T; N] {}
 // SAFETY: it has no bytes.
 unsafe impl<T: Send + Sync + 'static> Plain for PhantomData<T> {}
 
+/// The assertions of `#[derive(Plain)]` on a generic struct (no padding) fail where its layout is computed: here. To be called wherever
+/// plain data is looked at as bytes.
+pub(crate) const fn check_plain<T: Plain>() {
+    let _ = T::LAYOUT;
+}
+
 /// The value whose bytes are all zero.
-pub(crate) fn zero<T: Plain>() -> T {
+pub(crate) const fn zero<T: Plain>() -> T {
     // SAFETY: every bit pattern of plain data is a valid value.
     unsafe { std::mem::zeroed() }
 }

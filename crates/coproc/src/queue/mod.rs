@@ -101,12 +101,12 @@ impl<T: Item> Queue<T> {
 
     /// Whether a receiver would find nothing at this moment.
     pub fn is_empty(&self) -> bool {
-        self.ring.must_wait(End::Recv)
+        self.ring.is_idle(End::Recv)
     }
 
     /// Whether a sender would find no room at this moment.
     pub fn is_full(&self) -> bool {
-        self.ring.must_wait(End::Send)
+        self.ring.is_idle(End::Send)
     }
 
     /// Closes the queue for all: nothing more is sent, what is inside is still received. Never waits.
@@ -255,9 +255,14 @@ impl<T: Item> Queue<T> {
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<T, Stop> {
+        self.recv_any_until(deadline)?.ok_or(Stop::Corrupted)
+    }
+
+    /// `None` is an item that was taken and is no value of its type.
+    fn recv_any_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
         let mut item = None;
         self.wait_for(End::Recv, deadline, |patience| self.pass_out(1, patience, |_, read| item = read))?;
-        item.ok_or(Stop::Corrupted)
+        Ok(item)
     }
 
     /// Sends as many of these as there is room for, at least one.
@@ -270,9 +275,14 @@ impl<T: Item> Queue<T> {
             // SAFETY: the slot has `T::SIZE` bytes from there on, and it is this side's turn, under its lock.
             let mut writer = unsafe { Writer::slot(bytes, T::SIZE) };
             items[n].write(&mut writer);
-        })?;
-        wake(&self.ring.signals().not_empty, sent);
-        Ok(sent)
+        });
+        match sent {
+            Ok(sent) => wake(&self.ring.signals().not_empty, sent),
+            // A receiver may have seen this call at it, and waits to learn what came of it.
+            Err(Stop::Closed) => self.ring.signals().not_empty.notify_all(),
+            Err(_) => {}
+        }
+        sent
     }
 
     /// Receives as many items as there are, at least one and at most `most`; `None` is given for what is no value of the type.
@@ -306,15 +316,13 @@ impl<T: Item> Queue<T> {
         let mut slept = false;
         loop {
             match attempt(Patience::Until(deadline)) {
-                Ok(count) => {
-                    if slept && !self.ring.must_wait(end) {
-                        // The wake that let this one go cleared the mark of the others.
-                        here.notify_one();
-                    }
-                    return Ok(count);
-                }
                 Err(Stop::Wait) => {}
-                Err(stop) => return Err(stop),
+                result => {
+                    if slept {
+                        here.pass_on(!self.ring.must_wait(end));
+                    }
+                    return result;
+                }
             }
             if self.is_over(end) {
                 return Err(Stop::Closed);
@@ -368,7 +376,13 @@ impl<T: Item> Iterator for Iter<'_, T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        self.queue.recv().ok()
+        loop {
+            match self.queue.recv_any_until(Deadline::NEVER) {
+                Ok(Some(item)) => return Some(item),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
     }
 }
 
@@ -388,5 +402,34 @@ impl<T: Item> fmt::Debug for Queue<T> {
             .field("capacity", &self.capacity())
             .field("closed", &self.is_closed())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_may_go_round_the_end() {
+        let queue = Queue::<u32>::new(5).unwrap();
+        for start in 0..20 {
+            queue.send_slice(&[0, 1, 2]).unwrap();
+            let mut items = [9; 5];
+            assert_eq!(queue.recv_into(&mut items), Ok(3));
+            queue.send_slice(&[start, start + 1, start + 2, start + 3, start + 4]).unwrap();
+            assert!(queue.is_full());
+            assert_eq!(queue.recv_into(&mut items), Ok(5));
+            assert_eq!(items, [start, start + 1, start + 2, start + 3, start + 4]);
+        }
+    }
+
+    #[test]
+    fn iter_passes_over_what_is_no_value() {
+        let bytes = Queue::<u8>::new(8).unwrap();
+        bytes.send_slice(&[1, 7, 0]).unwrap();
+        bytes.close();
+        // The same ring, looked at as another type, as only a hostile peer could.
+        let flags = Queue::<bool> { segment: bytes.segment.clone(), ring: bytes.ring, of: PhantomData };
+        assert_eq!(flags.iter().collect::<Vec<_>>(), [true, false]);
     }
 }

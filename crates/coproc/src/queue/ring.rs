@@ -129,7 +129,7 @@ impl Shape {
     fn next(self, position: u64) -> u64 {
         let mask = !(u64::MAX << self.index_bits);
         if (position & mask) as usize + 1 >= self.capacity {
-            ((position >> self.index_bits) + 1) << self.index_bits
+            (position >> self.index_bits).wrapping_add(1) << self.index_bits
         } else {
             position + 1
         }
@@ -228,7 +228,7 @@ impl Ring {
     ) -> Result<usize, Stop> {
         let side = self.side(end);
         let held = Held::take(&side.lock, patience)?;
-        // SeqCst: with that of the lock's exchange before it, pairs with the receiver's looks in `is_drained`.
+        // SeqCst: stands in one order with the exchange of the lock before it, and with the looks in `is_drained`.
         if end == End::Send && self.control().signals.closed.load(Ordering::SeqCst) != 0 {
             return Err(Stop::Closed);
         }
@@ -240,10 +240,11 @@ impl Ring {
             let index = self.shape.index(position).ok_or(Stop::Corrupted)?;
             let (_, bytes) = self.slot(index);
             work(count, bytes);
+            let lap = self.shape.lap(position);
             position = self.shape.next(position);
             count += 1;
             if end == End::Send {
-                self.hand_over(end, side, self.shape.lap(first), index, position);
+                self.hand_over(end, side, lap, index, position);
             }
         }
         if end == End::Recv {
@@ -283,6 +284,18 @@ impl Ring {
             }
         }
         Err(Stop::Corrupted)
+    }
+
+    /// As [`must_wait`](Self::must_wait), but looks past the slots that a dead process has left ahead of the position.
+    pub(super) fn is_idle(&self, end: End) -> bool {
+        let mut position = self.side(end).position.load(Ordering::Relaxed);
+        for _ in 0..self.shape.capacity {
+            match self.turn(end, position) {
+                Turn::Past => position = self.shape.next(position),
+                turn => return turn == Turn::Theirs,
+            }
+        }
+        true
     }
 
     pub(super) fn close(&self) {

@@ -110,13 +110,18 @@ extern "C" fn after_fork() {
     MAPPED.release(|_| ());
 }
 
-fn mapped() -> std::sync::MutexGuard<'static, BTreeMap<(u64, u64), Weak<Mapping>>> {
+/// From now on the tables of segments, and of what is below, are whole in every forked child.
+pub(crate) fn watch_forks() {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(|| {
         // Handlers that were registered later run earlier: this lock is taken before that of the registries, as elsewhere.
         liveness::watch_forks();
         sys::fork::on_fork(before_fork, after_fork, after_fork);
     });
+}
+
+fn mapped() -> std::sync::MutexGuard<'static, BTreeMap<(u64, u64), Weak<Mapping>>> {
+    watch_forks();
     MAPPED.lock()
 }
 
@@ -131,16 +136,14 @@ impl Segment {
         Self::map(file, header, &registry, false)
     }
 
-    /// A new segment with this content, which nobody, not even its creator, can change: the kernel sees to it. `fill` writes the body.
+    /// A new segment with these bytes in its body, from `at` on, which nobody, not even its creator, can change: the kernel sees to it.
     ///
     /// # Errors
     /// As [`create`](Self::create).
-    pub fn create_frozen(plan: Plan, fill: impl FnOnce(NonNull<u8>)) -> Result<Self> {
+    pub fn create_frozen(plan: Plan, at: usize, bytes: &[u8]) -> Result<Self> {
         let (file, header, registry) = Self::make(plan)?;
-        let map = MmapRaw::map_raw(&file).map_err(Error::os("mapping shared memory"))?;
-        // SAFETY: the file is at least `BODY` bytes long (`make`), so this is inside the mapping or just behind, and not null.
-        fill(unsafe { NonNull::new_unchecked(map.as_mut_ptr().wrapping_add(BODY)) });
-        drop(map);
+        // Written, not mapped: the kernel refuses the seal while anybody has a writable mapping, as a child has that is forked meanwhile.
+        sys::file::write_at(file.as_fd(), bytes, (BODY + at) as u64).map_err(Error::os("writing shared memory"))?;
         sys::file::seal_all(file.as_fd()).map_err(Error::os("sealing shared memory"))?;
         Self::map(file, header, &registry, true)
     }
@@ -150,11 +153,7 @@ impl Segment {
     /// # Errors
     /// As [`create`](Self::create).
     pub fn parcel(bytes: &[u8]) -> Result<Self> {
-        let plan = Plan { kind: Kind::Parcel, layout: 0, len: bytes.len(), body: bytes.len() };
-        Self::create_frozen(plan, |body| {
-            // SAFETY: the body was made as long as the bytes, and nobody else has it yet.
-            unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), body.as_ptr(), bytes.len()) };
-        })
+        Self::create_frozen(Plan { kind: Kind::Parcel, layout: 0, len: bytes.len(), body: bytes.len() }, 0, bytes)
     }
 
     /// The file of a new segment, with its memory and its header, not yet sealed.
@@ -181,14 +180,13 @@ impl Segment {
     /// # Errors
     /// [`Error::Unfit`] if it is no segment of this family, or what the system says.
     pub fn attach(file: OwnedFd) -> Result<Self> {
-        let (file_id, size) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
+        // The seals first: only what they say makes the length a fact.
+        let (length_sealed, content_sealed) = sys::file::seals(file.as_fd());
+        let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
         if let Some(known) = mapped().get(&file_id).and_then(Weak::upgrade) {
             return Ok(Self(known));
         }
-        let mut bytes = [0; header::SIZE];
-        let read = sys::file::read_at(file.as_fd(), &mut bytes, 0).map_err(Error::os("reading a header"))?;
-        let header = Header::parse(&bytes[..read], size)?;
-        let (length_sealed, content_sealed) = sys::file::seals(file.as_fd());
+        let header = Self::read_header(file.as_fd())?;
         if !length_sealed {
             return Err(Unfit::Unsealed.into());
         }
@@ -199,17 +197,26 @@ impl Segment {
     /// The header and the body of a file that nobody can change any more, read without mapping it and without being of its family.
     ///
     /// # Errors
-    /// [`Error::Unfit`] if it is none, or what the system says.
-    pub fn read_frozen(file: BorrowedFd<'_>) -> Result<(Header, Vec<u8>)> {
-        let (_, size) = sys::file::identity(file).map_err(Error::os("looking at a descriptor"))?;
+    /// [`Error::Unfit`] if it is none, [`Error::NoSpace`] if it is larger than `most` bytes, or what the system says.
+    pub fn read_frozen(file: BorrowedFd<'_>, most: usize) -> Result<(Header, Vec<u8>)> {
         if sys::file::seals(file) != (true, true) {
             return Err(Unfit::Unsealed.into());
         }
-        let mut bytes = vec![0; size as usize];
-        let read = sys::file::read_at(file, &mut bytes, 0).map_err(Error::os("reading a segment"))?;
-        let header = Header::parse(&bytes[..read], size)?;
-        bytes.drain(..BODY);
-        Ok((header, bytes))
+        let header = Self::read_header(file)?;
+        let body = header.size - BODY as u64;
+        if body > most as u64 {
+            return Err(Error::NoSpace { wanted: body, free: most as u64 });
+        }
+        let mut bytes = vec![0; body as usize];
+        let read = sys::file::read_at(file, &mut bytes, BODY as u64).map_err(Error::os("reading a segment"))?;
+        if read == bytes.len() { Ok((header, bytes)) } else { Err(Unfit::NotASegment.into()) }
+    }
+
+    fn read_header(file: BorrowedFd<'_>) -> Result<Header> {
+        let (_, size) = sys::file::identity(file).map_err(Error::os("looking at a descriptor"))?;
+        let mut bytes = [0; header::SIZE];
+        let read = sys::file::read_at(file, &mut bytes, 0).map_err(Error::os("reading a header"))?;
+        Ok(Header::parse(&bytes[..read], size)?)
     }
 
     fn map(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool) -> Result<Self> {
@@ -259,10 +266,11 @@ impl Segment {
     pub fn expect_body(&self, body: Option<usize>) -> Result<()> {
         match body {
             Some(body) if body == self.body_size() => Ok(()),
-            _ => {
-                Err(Unfit::Length { expected: body.map_or(u64::MAX, |body| (body + BODY) as u64), found: self.header().size }
-                    .into())
+            _ => Err(Unfit::Length {
+                expected: body.map_or(u64::MAX, |body| body.saturating_add(BODY) as u64),
+                found: self.header().size,
             }
+            .into()),
         }
     }
 

@@ -154,7 +154,7 @@ impl RawLock {
     /// not that drops its copy of a guard.
     #[inline]
     pub(crate) fn release(&self, poison: Option<Culprit>) {
-        if self.word().owner_bits() == Thread::last_known() {
+        if self.is_mine() {
             self.force_release(poison);
         }
     }
@@ -172,6 +172,13 @@ impl RawLock {
         // SeqCst: see `exchange`. Acquire: pairs with the Release in `force_release`; what the last owner did under the lock.
         let word = Word(self.owner.load(Ordering::SeqCst));
         !word.is_free() && liveness::is_alive(self.address(), word.identity())
+    }
+
+    /// Whether the calling thread has it. In a forked child nobody is known, and a free word names nobody either.
+    #[inline]
+    pub(crate) fn is_mine(&self) -> bool {
+        let me = Thread::last_known();
+        me != 0 && self.word().owner_bits() == me
     }
 
     /// Whether the data is marked as torn.

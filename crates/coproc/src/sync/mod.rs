@@ -3,18 +3,24 @@
 //! All are in place, `const fn new`, without allocation, and ready when their bytes are zero. `word` is the state of a lock, `lock` the
 //! lock without data, `mutex` the lock with data; `wait` is how one side sleeps for the other.
 
+mod condvar;
 mod deadline;
 mod error;
 mod event;
 mod lock;
 mod mutex;
+mod once;
+mod recursive;
 mod semaphore;
 mod wait;
 mod word;
 
+pub use condvar::Condvar;
 pub use error::{LockError, Owner, TryLockError};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
+pub use once::OnceLock;
+pub use recursive::{RecursiveGuard, RecursiveMutex};
 pub use semaphore::{Permit, Semaphore};
 
 pub(crate) use deadline::Deadline;

@@ -254,10 +254,15 @@ pub struct MutexGuard<'a, T: ?Sized> {
 // SAFETY: a shared guard gives `&T` only, and plain data is `Sync`.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
-impl<T: ?Sized> MutexGuard<'_, T> {
+impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Who died or panicked while it had the lock, if that is why the data may be torn.
     pub fn poisoned(&self) -> Option<Owner> {
         self.culprit.map(|culprit| self.parts.lock.owner(culprit))
+    }
+
+    /// Gives the lock back, and what is needed to take it again.
+    pub(super) fn unlock(self) -> Parts<'a, T> {
+        self.parts
     }
 
     /// Says that the data is mended: the lock will be clean when this guard is dropped.

@@ -39,16 +39,13 @@ const HOLDERS: usize = 32;
 /// ```
 #[repr(C)]
 pub struct Semaphore {
-    /// Guards the counters and slots below.
+    /// Held while a permit is taken, so that no two take the last one. Nothing is ever half done under it: every change is one exchange.
     lock: RawLock,
-    /// Permits that exist: free ones and those in slots. The truth, with the slots.
+    /// Permits that exist: those in slots, and free ones.
     total: AtomicU64,
-    /// Permits that are free: a cache of `total` less the counts in the slots. Stored last, so who takes the lock over from a dead
-    /// process computes it anew.
-    free: AtomicU64,
     sleepers: WaitWord,
     _pad: u32,
-    /// Who holds how many: identity in the upper 40 bits, count in the lower 24; 0 is an empty slot.
+    /// Who holds how many: identity in the upper 40 bits, count in the lower 24; 0 is an empty slot. What is free is `total` less these.
     slots: [AtomicU64; HOLDERS],
 }
 
@@ -65,11 +62,10 @@ unsafe impl Shareable for Semaphore {
 
     fn leave(&self) {
         let mine = liveness::known_identity();
-        if mine != 0 && self.slots.iter().any(|slot| slot.load(Ordering::Relaxed) >> IDENTITY_SHIFT == mine) {
-            // Nobody of this process can hold the lock any more but through a killed thread, and there are none of these.
-            let _ = self.locked(Patience::Yield, |it| it.recount(|identity| identity != mine));
-            self.sleepers.notify_all();
+        if mine != 0 {
+            self.empty_slots(|holder| holder == mine);
         }
+        self.lock.leave();
     }
 }
 
@@ -79,7 +75,6 @@ impl Semaphore {
         Self {
             lock: RawLock::new(),
             total: AtomicU64::new(permits as u64),
-            free: AtomicU64::new(permits as u64),
             sleepers: WaitWord::new(),
             _pad: 0,
             slots: [const { AtomicU64::new(0) }; HOLDERS],
@@ -89,7 +84,11 @@ impl Semaphore {
     /// How many permits are free at this moment.
     #[doc(alias = "get_value")]
     pub fn available(&self) -> u64 {
-        self.free.load(Ordering::Relaxed)
+        // The slots first: a permit that is forgotten meanwhile leaves `total` first, so what is seen is never too much.
+        // Acquire: pairs with the Release in `give`; what its last holder did.
+        let held: u64 = self.slots.iter().map(|slot| slot.load(Ordering::Acquire) & COUNT).sum();
+        // Acquire: pairs with the Release in `release`; what the releaser did.
+        self.total.load(Ordering::Acquire).saturating_sub(held)
     }
 
     /// Waits for a permit.
@@ -105,13 +104,11 @@ impl Semaphore {
     /// # Errors
     /// [`TryLockError::WouldBlock`] if none is, else as [`acquire`](Self::acquire).
     pub fn try_acquire(&self) -> Result<Permit<'_>, TryLockError> {
-        if !self.take(Patience::Yield)? {
-            self.reap(Patience::Yield)?;
-            if !self.take(Patience::Yield)? {
-                return Err(TryLockError::WouldBlock);
-            }
+        if let Some(permit) = self.take(Patience::Yield)? {
+            return Ok(permit);
         }
-        Ok(Permit { of: self })
+        self.reap();
+        self.take(Patience::Yield)?.ok_or(TryLockError::WouldBlock)
     }
 
     /// Waits for a permit, at most this long (monotonic time).
@@ -122,120 +119,120 @@ impl Semaphore {
         self.acquire_until(Deadline::after(time))
     }
 
-    /// Makes this many more permits, whoever calls it.
+    /// Makes this many more permits, whoever calls it. Never waits.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire).
+    /// None today; [`LockError::Corrupted`] is kept for a bound on the permits.
     pub fn release(&self, permits: u32) -> Result<(), LockError> {
-        self.locked(Patience::Until(Deadline::NEVER), |it| {
-            it.total.store(it.total.load(Ordering::Relaxed).saturating_add(permits.into()), Ordering::Relaxed);
-            it.free.store(it.free.load(Ordering::Relaxed).saturating_add(permits.into()), Ordering::Relaxed);
-        })
-        .map_err(TryLockError::without_end)?;
-        self.sleepers.notify_one();
+        let more = |total: u64| Some(total.saturating_add(permits.into()));
+        // Release: pairs with the Acquire in `available`; what the caller did before.
+        let _ = self.total.fetch_update(Ordering::Release, Ordering::Relaxed, more);
+        if permits == 1 {
+            self.sleepers.notify_one();
+        } else {
+            self.sleepers.notify_all();
+        }
         Ok(())
     }
 
     fn acquire_until(&self, deadline: Deadline) -> Result<Permit<'_>, TryLockError> {
         let mut slept = false;
         loop {
-            let patience = Patience::Until(deadline);
-            if self.take(patience)? {
-                if slept && self.available() > 0 {
-                    // The wake that let this one go cleared the mark of the others.
-                    self.sleepers.notify_one();
+            match self.take(Patience::Until(deadline)) {
+                Ok(None) => {}
+                result => {
+                    if slept {
+                        self.sleepers.pass_on(self.available() > 0);
+                    }
+                    return Ok(result?.ok_or(LockError::Corrupted)?);
                 }
-                return Ok(Permit { of: self });
             }
             let ticket = self.sleepers.prepare();
-            if self.available() == 0 || slept {
-                if !self.sleepers.sleep(ticket, deadline) {
-                    return Err(TryLockError::TimedOut);
-                }
-                self.reap(patience)?;
+            if self.available() > 0 && self.has_slot() {
+                continue;
+            }
+            if !self.sleepers.sleep(ticket, deadline) {
+                return Err(TryLockError::TimedOut);
             }
             slept = true;
+            self.reap();
         }
     }
 
-    /// Takes a permit for this process; `false` if there is none, or no slot.
-    fn take(&self, patience: Patience) -> Result<bool, TryLockError> {
+    /// Takes a permit for this process; `None` if there is none, or no slot.
+    fn take(&self, patience: Patience) -> Result<Option<Permit<'_>>, TryLockError> {
         if self.available() == 0 {
-            return Ok(false);
+            return Ok(None);
         }
-        let mine = Thread::current().map_err(LockError::Unregistered)?.bits() >> IDENTITY_SHIFT;
-        self.locked(patience, |it| {
-            let free = it.available();
-            let Some(slot) = it.slot(mine).or_else(|| it.slot(0)) else { return false };
-            let count = slot.load(Ordering::Relaxed) & COUNT;
-            if free == 0 || count == COUNT {
-                return false;
-            }
-            slot.store(mine << IDENTITY_SHIFT | (count + 1), Ordering::Relaxed);
-            it.free.store(free - 1, Ordering::Relaxed);
-            true
-        })
+        let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
+        // That a former owner of the lock died does not matter: it left nothing half done.
+        self.lock.acquire(patience)?;
+        let taken = self.available() > 0 && self.slot(holder).is_some_and(|slot| add_one(slot, holder));
+        self.lock.release(None);
+        Ok(taken.then_some(Permit { of: self, holder }))
     }
 
-    /// Gives back a permit of this process: to all, or to nobody.
-    fn give(&self, to_all: bool) {
-        let mine = liveness::known_identity();
-        let given = self.locked(Patience::Until(Deadline::NEVER), |it| {
-            // A forked child that drops its copy of a permit has no slot: the permit is its parent's.
-            let Some(slot) = it.slot(mine).filter(|_| mine != 0) else { return };
-            let held = slot.load(Ordering::Relaxed);
-            slot.store(if held & COUNT <= 1 { 0 } else { held - 1 }, Ordering::Relaxed);
-            if to_all {
-                it.free.store(it.available().saturating_add(1), Ordering::Relaxed);
-            } else {
-                it.total.store(it.total.load(Ordering::Relaxed).saturating_sub(1), Ordering::Relaxed);
-            }
-        });
-        if given.is_ok() {
-            self.sleepers.notify_one();
+    /// Gives back a permit that `holder` has: to all, or to nobody.
+    fn give(&self, holder: u64, to_all: bool) {
+        // In a forked child that drops its copy of a permit: it is its parent's.
+        if holder != liveness::known_identity() {
+            return;
         }
+        if !to_all {
+            let _ = self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |total| Some(total.saturating_sub(1)));
+        }
+        for slot in &self.slots {
+            let less = |word: u64| {
+                let count = (word >> IDENTITY_SHIFT == holder).then_some(word & COUNT)?;
+                Some(if count <= 1 { 0 } else { word - 1 })
+            };
+            // Release: pairs with the Acquire in `available`; what the holder did.
+            if slot.fetch_update(Ordering::Release, Ordering::Relaxed, less).is_ok() {
+                break;
+            }
+        }
+        self.sleepers.notify_one();
     }
 
-    fn slot(&self, identity: u64) -> Option<&AtomicU64> {
-        self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) >> IDENTITY_SHIFT == identity)
+    /// The slot of this process, or an empty one. Under the lock.
+    fn slot(&self, holder: u64) -> Option<&AtomicU64> {
+        let of = |identity| self.slots.iter().find(|slot| slot.load(Ordering::Relaxed) >> IDENTITY_SHIFT == identity);
+        of(holder).or_else(|| of(0))
+    }
+
+    /// Whether there is a slot for this process.
+    fn has_slot(&self) -> bool {
+        self.slot(liveness::known_identity()).is_some()
     }
 
     /// Takes back what dead processes held.
-    fn reap(&self, patience: Patience) -> Result<(), TryLockError> {
-        let alive = |identity| liveness::is_alive((&raw const *self).cast(), identity);
-        let identities = self.slots.iter().map(|slot| slot.load(Ordering::Relaxed) >> IDENTITY_SHIFT);
-        if identities.filter(|&identity| identity != 0).all(alive) {
-            return Ok(());
-        }
-        self.locked(patience, |it| it.recount(alive))?;
-        self.sleepers.notify_one();
-        Ok(())
+    fn reap(&self) {
+        self.empty_slots(|holder| !liveness::is_alive((&raw const *self).cast(), holder));
     }
 
-    /// Empties the slots of processes that do not live, and computes what is free. Under the lock.
-    fn recount(&self, alive: impl Fn(u64) -> bool) {
-        let mut held = 0_u64;
+    /// Empties the slots of these holders.
+    fn empty_slots(&self, of: impl Fn(u64) -> bool) {
+        let mut any = false;
         for slot in &self.slots {
             let word = slot.load(Ordering::Relaxed);
-            if word != 0 && !alive(word >> IDENTITY_SHIFT) {
-                slot.store(0, Ordering::Relaxed);
-            } else {
-                held += word & COUNT;
-            }
+            // Exactly the word that was looked at: the slot may have got another holder meanwhile.
+            any |= word != 0
+                && of(word >> IDENTITY_SHIFT)
+                && slot.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed).is_ok();
         }
-        self.free.store(self.total.load(Ordering::Relaxed).saturating_sub(held), Ordering::Relaxed);
+        if any {
+            self.sleepers.notify_all();
+        }
     }
+}
 
-    /// Runs this under the lock, with the counters repaired if the last owner of the lock died. What it stores is seen by the next
-    /// owner through the lock.
-    fn locked<R>(&self, patience: Patience, work: impl FnOnce(&Self) -> R) -> Result<R, TryLockError> {
-        if self.lock.acquire(patience)?.is_some() {
-            self.recount(|identity| liveness::is_alive((&raw const *self).cast(), identity));
-        }
-        let result = work(self);
-        self.lock.release(None);
-        Ok(result)
-    }
+/// Counts one more permit of this holder in its slot, or an empty one; `false` if it cannot be counted. Under the lock.
+fn add_one(slot: &AtomicU64, holder: u64) -> bool {
+    let more = |word: u64| {
+        let count = if word >> IDENTITY_SHIFT == holder { word & COUNT } else { 0 };
+        (count < COUNT).then_some(holder << IDENTITY_SHIFT | (count + 1))
+    };
+    slot.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
 }
 
 impl Default for Semaphore {
@@ -255,19 +252,21 @@ impl fmt::Debug for Semaphore {
 #[must_use = "the permit comes back when this is dropped"]
 pub struct Permit<'a> {
     of: &'a Semaphore,
+    /// Identity of the process that took it.
+    holder: u64,
 }
 
 impl Permit<'_> {
     /// Makes the permit nobody's: it does not come back by itself, neither now nor when this process dies. Any process can
     /// put it back with [`Semaphore::release`].
     pub fn forget(self) {
-        self.of.give(false);
+        self.of.give(self.holder, false);
         std::mem::forget(self);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.of.give(true);
+        self.of.give(self.holder, true);
     }
 }

@@ -18,8 +18,8 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// Both sides have a SeqCst fence between their store and their look, so at least one of them sees the other's store. The count makes
 /// a sleeper that looked before the notification not go to sleep after it, even if a third has set WAIT again in between.
 ///
-/// One wake clears the mark of all sleepers. So who has slept and then found what it waited for must call `notify_one` itself if there
-/// is more of it: the wake is passed on along the sleepers.
+/// One wake clears the mark of all sleepers. So who has slept, and waits no more, calls [`pass_on`](Self::pass_on), which sets it again for the
+/// others, and wakes one of them if there is something for it: a wake is passed on along the sleepers.
 #[derive(Debug, Default)]
 #[repr(transparent)]
 pub(crate) struct WaitWord(AtomicU32);
@@ -89,6 +89,15 @@ impl WaitWord {
         let seen = self.0.load(Ordering::Relaxed);
         if seen & WAIT != 0 {
             self.wake(seen, 1);
+        }
+    }
+
+    /// Called by who has slept and waits no more, whether it found something or not: others may sleep too. `more` says whether there is
+    /// something for them.
+    pub(crate) fn pass_on(&self, more: bool) {
+        self.mark();
+        if more {
+            self.notify_one();
         }
     }
 

@@ -44,19 +44,13 @@ fn membarrier(command: libc::c_int) {
 
 /// This process takes part in [`barrier_everywhere`] from now on. Inherited over a fork.
 ///
-/// It is called before `main`, because it takes no time while there is one thread, and a grace period of the kernel, 20 ms or so, when there
-/// are more; and again before the first lock is taken, in case that the loader did not call it.
-pub(crate) extern "C" fn take_part_in_barriers() {
+/// It takes no time while there is one thread, and may take a grace period of the kernel, 20 ms or so, when there are more.
+pub(crate) fn take_part_in_barriers() {
     static DONE: AtomicBool = AtomicBool::new(false);
     if !DONE.swap(true, Ordering::Relaxed) {
         membarrier(MEMBARRIER_REGISTER_GLOBAL_EXPEDITED);
     }
 }
-
-/// The loader calls what this section lists.
-#[used]
-#[unsafe(link_section = ".init_array")]
-static BEFORE_MAIN: extern "C" fn() = take_part_in_barriers;
 
 /// Every running thread of every process that takes part passes a full memory barrier between the begin and the end of this call
 /// (`membarrier(2)`); threads that do not run have passed one when they were taken off their processor.
