@@ -6,7 +6,7 @@ use std::io;
 
 use crate::liveness::Unregistered;
 use crate::queue::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::sync::{LockError, TryLockError};
+use crate::sync::{BarrierError, LockError, TryLockError};
 use crate::{TextTooLong, sys};
 
 /// A `Result` with coproc's [`Error`].
@@ -230,6 +230,16 @@ impl From<TryLockError> for Error {
         match error {
             TryLockError::Lock(error) => Self::Lock(error),
             error => Self::TryLock(error),
+        }
+    }
+}
+
+impl From<BarrierError> for Error {
+    fn from(error: BarrierError) -> Self {
+        match error {
+            BarrierError::Lock(error) => Self::Lock(error),
+            BarrierError::TimedOut => Self::TimedOut,
+            error => Self::other(error),
         }
     }
 }

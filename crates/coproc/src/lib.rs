@@ -16,7 +16,7 @@
 //!
 //! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`]. A handle is cheap to clone and goes to other processes as an argument.
 //! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
-//! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`Condvar`], [`Event`], [`Semaphore`], [`OnceLock`].
+//! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`RwLock`], [`Condvar`], [`Event`], [`Semaphore`], [`Barrier`], [`OnceLock`].
 //! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.
 
 #![deny(unsafe_code)]
@@ -59,8 +59,8 @@ pub use queue::{
 };
 pub use shareable::{Access, Direct, Locked, Shareable};
 pub use sync::{
-    Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Permit, RecursiveGuard, RecursiveMutex, Semaphore,
-    TryLockError,
+    Barrier, BarrierError, BarrierWaitResult, Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Party, Permit,
+    RecursiveGuard, RecursiveMutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, TryLockError,
 };
 pub use value::SharedValue;
 

@@ -5,7 +5,7 @@
 use std::cell::Cell;
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::registry;
 use crate::sys;
@@ -23,6 +23,9 @@ unsafe impl sys::ZeroPages for Page {}
 ///
 /// All its bytes are zero in the executable, so it lies in memory that is backed by no file, as the advice wants it.
 static PAGE: Page = Page(AtomicU64::new(0));
+
+/// See [`seat`].
+static SEAT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The last answer of [`Thread::current`]. A forked child finds it stale, because the identity in it is not the page's.
@@ -105,6 +108,12 @@ pub(crate) fn known_identity() -> u64 {
     PAGE.0.load(Ordering::Relaxed)
 }
 
+/// A small number that differs between processes that were started one after the other: the process id at the time of registering.
+#[inline]
+pub(crate) fn seat() -> usize {
+    SEAT.load(Ordering::Relaxed)
+}
+
 /// In a forked child, whose one thread calls this: it is another thread than its image in the parent.
 pub(super) fn forget_thread() {
     CURRENT.set(0);
@@ -114,6 +123,7 @@ pub(super) fn forget_thread() {
 pub(super) fn publish(identity: u64) -> io::Result<()> {
     sys::wipe_on_fork(&PAGE)?;
     sys::take_part_in_barriers();
+    SEAT.store(std::process::id() as usize, Ordering::Relaxed);
     PAGE.0.store(identity, Ordering::Relaxed);
     Ok(())
 }

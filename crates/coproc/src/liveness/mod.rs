@@ -13,7 +13,7 @@
 mod identity;
 mod registry;
 
-pub(crate) use identity::{Thread, known_identity};
+pub(crate) use identity::{Thread, known_identity, seat};
 
 pub use identity::Unregistered;
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};

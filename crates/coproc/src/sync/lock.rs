@@ -53,6 +53,17 @@ pub(crate) enum Patience {
     Until(Deadline),
 }
 
+/// What a look at a lock shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Somebody has it, alive or dead.
+    Taken,
+    /// It is free.
+    Clean,
+    /// It is free, and was left poisoned.
+    Poisoned(Culprit),
+}
+
 /// Who left the lock in this state: its process, and its thread where that is still known. Packed as in a lock word, so never zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Culprit(NonZeroU64);
@@ -179,6 +190,18 @@ impl RawLock {
     pub(crate) fn is_mine(&self) -> bool {
         let me = Thread::last_known();
         me != 0 && self.word().owner_bits() == me
+    }
+
+    /// What a look at it shows.
+    #[inline]
+    pub(crate) fn state(&self) -> State {
+        // SeqCst: see `exchange`. Acquire: pairs with the Release in `force_release`; what the last owner did under the lock.
+        let word = Word(self.owner.load(Ordering::SeqCst));
+        match Culprit::of(word) {
+            None => State::Clean,
+            Some(culprit) if word.is_free() => State::Poisoned(culprit),
+            Some(_) => State::Taken,
+        }
     }
 
     /// Whether the data is marked as torn.

@@ -3,6 +3,7 @@
 //! All are in place, `const fn new`, without allocation, and ready when their bytes are zero. `word` is the state of a lock, `lock` the
 //! lock without data, `mutex` the lock with data; `wait` is how one side sleeps for the other.
 
+mod barrier;
 mod condvar;
 mod deadline;
 mod error;
@@ -11,16 +12,19 @@ mod lock;
 mod mutex;
 mod once;
 mod recursive;
+mod rwlock;
 mod semaphore;
 mod wait;
 mod word;
 
+pub use barrier::{Barrier, BarrierError, BarrierWaitResult, Party};
 pub use condvar::Condvar;
 pub use error::{LockError, Owner, TryLockError};
 pub use event::Event;
 pub use mutex::{Mutex, MutexGuard};
 pub use once::OnceLock;
 pub use recursive::{RecursiveGuard, RecursiveMutex};
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Permit, Semaphore};
 
 pub(crate) use deadline::Deadline;

@@ -1,0 +1,437 @@
+//! Plain data under a lock that many may read or one may write.
+
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::deadline::Deadline;
+use super::error::{LockError, Owner, TryLockError};
+use super::lock::{Culprit, Patience, RawLock, State};
+use super::wait::WaitWord;
+use crate::layout::{Layout, PROTOCOL};
+use crate::liveness::{self, Thread};
+use crate::plain::Plain;
+use crate::shareable::{Direct, Shareable};
+
+/// How many processes can read at the same time; the next one waits.
+const READERS: usize = 64;
+/// How many reader slots lie on one cache line.
+const PER_LINE: usize = 8;
+
+/// A reader-writer lock over plain data, between threads and processes alike.
+///
+/// In place, ready when its bytes are zero. Readers of different processes mark themselves on different cache lines, where these suffice, so they do
+/// not slow each other down. **Writers come first**: from the moment that a writer waits, no further reader enters. So a thread
+/// that reads must not read again meanwhile, nor write: like with `std`, it may wait for itself.
+///
+/// **When a reader dies**, its mark is wiped by who waits for it, about 10 ms after the kernel has closed its descriptors; nothing is poisoned. **When a
+/// writer dies** or panics the lock is poisoned, as with [`Mutex`](crate::Mutex). At most 64 processes read at the same time; threads of one process count once.
+///
+/// ```
+/// use coproc::{RwLock, SharedValue};
+///
+/// let limits = SharedValue::new(RwLock::new([10_u32, 20]))?;
+/// limits.write()?[1] = 30;
+/// let (a, b) = (limits.read()?, limits.read()?);
+/// assert_eq!(a[1] + b[0], 40);
+/// # drop((a, b));
+/// # Ok::<(), coproc::Error>(())
+/// ```
+#[repr(C, align(64))]
+pub struct RwLock<T> {
+    /// Who reads: identity in the upper 40 bits, number of guards in the lower 24; 0 is an empty slot. A process keeps its slot when it has
+    /// no guard any more, until another one needs it. There is no counter of readers beside them that could be wrong.
+    slots: [AtomicU64; READERS],
+    /// Held by the writer, from before it waits for the readers.
+    writer: RawLock,
+    /// Where readers sleep until the writer is gone.
+    gate: WaitWord,
+    /// Where the writer sleeps until the readers are gone.
+    drain: WaitWord,
+    data: UnsafeCell<T>,
+}
+
+const COUNT: u64 = (1 << 24) - 1;
+const IDENTITY_SHIFT: u32 = 24;
+
+// SAFETY: the data is written by one thread at a time, while nobody reads it.
+unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
+
+// SAFETY:
+// 1. Zero is a free lock over the zero of `T`. 2. `T` is plain, the rest integers. 3. By name, nested layout and protocol version.
+// 5. Every state of the words is handled, and every bit pattern of `T` is a value.
+unsafe impl<T: Plain> Shareable for RwLock<T> {
+    type Access = Direct;
+    const LAYOUT: u64 = Layout::of::<Self>("RwLock").number(PROTOCOL).number(T::LAYOUT).hash();
+    const LEAVES: bool = true;
+
+    fn leave(&self) {
+        let mine = liveness::known_identity();
+        for slot in self.slots.iter().filter(|_| mine != 0) {
+            let word = slot.load(Ordering::Relaxed);
+            if word >> IDENTITY_SHIFT == mine {
+                let _ = slot.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed);
+            }
+        }
+        self.writer.leave();
+        self.drain.notify_all();
+        self.gate.notify_all();
+    }
+}
+
+impl<T: Plain> RwLock<T> {
+    /// A free lock over this value.
+    pub const fn new(value: T) -> Self {
+        Self {
+            slots: [const { AtomicU64::new(0) }; READERS],
+            writer: RawLock::new(),
+            gate: WaitWord::new(),
+            drain: WaitWord::new(),
+            data: UnsafeCell::new(value),
+        }
+    }
+
+    /// Waits until no writer has, or wants, the lock; then reads.
+    ///
+    /// # Errors
+    /// [`LockError::Poisoned`] if a writer died or panicked, [`LockError::Deadlock`] if this thread writes, [`LockError::Corrupted`] if a word is impossible.
+    #[inline]
+    pub fn read(&self) -> Result<RwLockReadGuard<'_, T>, LockError> {
+        match self.enter() {
+            Some(guard) => Ok(guard),
+            None => self.read_slow(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end),
+        }
+    }
+
+    /// Reads if no writer has, or wants, the lock.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if one does, else as [`read`](Self::read).
+    pub fn try_read(&self) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
+        self.enter().map_or_else(|| self.read_slow(Patience::Try), Ok)
+    }
+
+    /// Waits, at most this long (monotonic time), until no writer has, or wants, the lock; then reads.
+    ///
+    /// # Errors
+    /// [`TryLockError::TimedOut`] if one did for all that time, else as [`read`](Self::read).
+    pub fn read_timeout(&self, time: Duration) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
+        self.enter().map_or_else(|| self.read_slow(Patience::Until(Deadline::after(time))), Ok)
+    }
+
+    /// Waits until nobody has the lock; then writes.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn write(&self) -> Result<RwLockWriteGuard<'_, T>, LockError> {
+        self.clean(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)
+    }
+
+    /// Writes if nobody has the lock.
+    ///
+    /// # Errors
+    /// [`TryLockError::WouldBlock`] if somebody has it, else as [`read`](Self::read).
+    pub fn try_write(&self) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        self.clean(Patience::Try)
+    }
+
+    /// Waits, at most this long (monotonic time), until nobody has the lock; then writes.
+    ///
+    /// # Errors
+    /// [`TryLockError::TimedOut`] if somebody had it for all that time, else as [`read`](Self::read).
+    pub fn write_timeout(&self, time: Duration) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        self.clean(Patience::Until(Deadline::after(time)))
+    }
+
+    /// Waits for writing, also if the lock is poisoned: then `repair` mends the data, and the lock is clean again.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but never `Poisoned`.
+    pub fn write_or_repair(&self, repair: impl FnOnce(&mut T, Owner)) -> Result<RwLockWriteGuard<'_, T>, LockError> {
+        let mut guard = self.write_poisoned()?;
+        if let Some(owner) = guard.poisoned() {
+            repair(&mut guard, owner);
+            guard.clear_poison();
+        }
+        Ok(guard)
+    }
+
+    /// Waits for writing, also if the lock is poisoned; it stays so until [`RwLockWriteGuard::clear_poison`].
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), but never `Poisoned`.
+    pub fn write_poisoned(&self) -> Result<RwLockWriteGuard<'_, T>, LockError> {
+        self.any(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)
+    }
+
+    /// Whether the lock is poisoned at this moment.
+    pub fn is_poisoned(&self) -> bool {
+        self.writer.is_poisoned()
+    }
+
+    /// A guard, if this process has a slot where it looks first, and nobody writes: the common case, and nothing else.
+    #[inline]
+    fn enter(&self) -> Option<RwLockReadGuard<'_, T>> {
+        let holder = Thread::known()?.identity();
+        let slot = &self.slots[preferred()];
+        let word = slot.load(Ordering::Relaxed);
+        if word >> IDENTITY_SHIFT != holder || word & COUNT == COUNT || !add(slot, word) {
+            return None;
+        }
+        let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
+        // If not free, dropping the guard takes the mark away again.
+        (self.writer.state() == State::Clean).then_some(guard)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_slow(&self, patience: Patience) -> Result<RwLockReadGuard<'_, T>, TryLockError> {
+        let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
+        loop {
+            let ticket = self.gate.prepare();
+            if self.writer.is_mine() {
+                return Err(LockError::Deadlock.into());
+            }
+            if let Some(slot) = self.mark(holder) {
+                let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
+                match self.writer.state() {
+                    State::Taken => drop(guard),
+                    State::Clean => return Ok(guard),
+                    State::Poisoned(culprit) => return Err(LockError::Poisoned(self.writer.owner(culprit)).into()),
+                }
+            }
+            // If the writer is dead: takes the lock over and leaves it poisoned.
+            match self.writer.acquire(Patience::Try) {
+                Ok(culprit) => {
+                    self.writer.release(culprit);
+                    continue;
+                }
+                Err(TryLockError::Lock(error)) => return Err(error.into()),
+                Err(_) => {}
+            }
+            let deadline = match patience {
+                Patience::Until(deadline) => deadline,
+                Patience::Try | Patience::Yield => return Err(TryLockError::WouldBlock),
+            };
+            if !self.gate.sleep(ticket, deadline) {
+                return Err(TryLockError::TimedOut);
+            }
+        }
+    }
+
+    /// Counts one more reader of this process: in its slot, an empty one, or one that nobody uses any more. `None` if there is none.
+    fn mark(&self, holder: u64) -> Option<&AtomicU64> {
+        let first = preferred();
+        let all = || (0..READERS).map(|n| &self.slots[(first + n) % READERS]);
+        let usable: [&dyn Fn(u64) -> bool; 4] = [
+            &|word| word >> IDENTITY_SHIFT == holder && word & COUNT < COUNT,
+            &|word| word == 0,
+            &|word| word & COUNT == 0,
+            &|word| !liveness::is_alive((&raw const *self).cast(), word >> IDENTITY_SHIFT),
+        ];
+        for usable in usable {
+            for slot in all() {
+                let word = slot.load(Ordering::Relaxed);
+                let count = if word >> IDENTITY_SHIFT == holder { word & COUNT } else { 0 };
+                // SeqCst: as in `add`.
+                if usable(word)
+                    && slot
+                        .compare_exchange(word, holder << IDENTITY_SHIFT | (count + 1), Ordering::SeqCst, Ordering::Relaxed)
+                        .is_ok()
+                {
+                    return Some(slot);
+                }
+            }
+        }
+        None
+    }
+
+    fn clean(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        let guard = self.any(patience)?;
+        match guard.culprit {
+            None => Ok(guard),
+            Some(culprit) => Err(LockError::Poisoned(self.writer.owner(culprit)).into()),
+        }
+    }
+
+    fn any(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
+        let culprit = self.writer.acquire(patience)?;
+        // From here on no reader enters. If this does not wait for those inside, dropping the guard opens the gate again.
+        let guard = RwLockWriteGuard { of: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData };
+        for slot in &self.slots {
+            self.wait_for_reader(slot, patience)?;
+        }
+        Ok(guard)
+    }
+
+    /// Waits until the slot has no reader that lives.
+    fn wait_for_reader(&self, slot: &AtomicU64, patience: Patience) -> Result<(), TryLockError> {
+        // SeqCst: with the exchange of the writer's lock before it, pairs with `add` and the look after it: a reader that is not
+        // seen here sees the writer. Acquire: pairs with the Release in the reader's drop.
+        let readers = || slot.load(Ordering::SeqCst);
+        loop {
+            if readers() & COUNT == 0 {
+                return Ok(());
+            }
+            let ticket = self.drain.prepare();
+            let word = readers();
+            if word & COUNT == 0 {
+                return Ok(());
+            }
+            if !liveness::is_alive((&raw const *self).cast(), word >> IDENTITY_SHIFT) {
+                let _ = slot.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed);
+                continue;
+            }
+            match patience {
+                Patience::Until(deadline) => {
+                    if !self.drain.sleep(ticket, deadline) {
+                        return Err(TryLockError::TimedOut);
+                    }
+                }
+                Patience::Try | Patience::Yield => return Err(TryLockError::WouldBlock),
+            }
+        }
+    }
+}
+
+/// Where a process looks for its slot first: processes that were started one after the other begin on different cache lines.
+#[inline]
+fn preferred() -> usize {
+    let lines = READERS / PER_LINE;
+    let seat = liveness::seat();
+    (seat % lines) * PER_LINE + seat / lines % PER_LINE
+}
+
+/// One more reader in a slot that holds this word.
+#[inline]
+fn add(slot: &AtomicU64, word: u64) -> bool {
+    // SeqCst: with the look at the writer's lock after it, pairs with the exchange and the look in `wait_for_reader`: a writer that is
+    // not seen after this sees the reader.
+    slot.compare_exchange(word, word + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+}
+
+impl<T: Plain + Default> Default for RwLock<T> {
+    fn default() -> Self {
+        Self::new(T::default())
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for RwLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("RwLock");
+        match self.try_read() {
+            Ok(guard) => out.field("data", &*guard).finish(),
+            Err(TryLockError::WouldBlock | TryLockError::Lock(LockError::Deadlock)) => {
+                out.field("data", &format_args!("<locked>")).finish()
+            }
+            Err(error) => out.field("data", &format_args!("<{error}>")).finish(),
+        }
+    }
+}
+
+/// An [`RwLock`], held for reading.
+#[must_use = "the lock is given back when the guard is dropped"]
+pub struct RwLockReadGuard<'a, T: Plain> {
+    of: &'a RwLock<T>,
+    slot: &'a AtomicU64,
+    /// Identity of the process that took it.
+    holder: u64,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives `&T` only, and plain data is `Sync`.
+unsafe impl<T: Plain> Sync for RwLockReadGuard<'_, T> {}
+
+impl<T: Plain> Deref for RwLockReadGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the cell is valid as long as the lock, and nobody writes while this process is marked as a reader.
+        unsafe { &*self.of.data.get() }
+    }
+}
+
+impl<T: Plain> Drop for RwLockReadGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // In a forked child that drops its copy of a guard: it is its parent's.
+        if self.holder != liveness::known_identity() {
+            return;
+        }
+        // Release: pairs with the SeqCst loads in `wait_for_reader`; this reader is done. SeqCst: with the look after it, so that a
+        // writer that is not seen here sees that.
+        self.slot.fetch_sub(1, Ordering::SeqCst);
+        if self.of.writer.state() == State::Taken {
+            self.of.drain.notify_all();
+        }
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+/// An [`RwLock`], held for writing.
+#[must_use = "the lock is given back when the guard is dropped"]
+pub struct RwLockWriteGuard<'a, T: Plain> {
+    of: &'a RwLock<T>,
+    /// Who poisoned the lock, as long as nobody has cleared that.
+    culprit: Option<Culprit>,
+    panicking: bool,
+    not_send: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared guard gives `&T` only, and plain data is `Sync`.
+unsafe impl<T: Plain> Sync for RwLockWriteGuard<'_, T> {}
+
+impl<T: Plain> RwLockWriteGuard<'_, T> {
+    /// Who died or panicked while it wrote, if that is why the data may be torn.
+    pub fn poisoned(&self) -> Option<Owner> {
+        self.culprit.map(|culprit| self.of.writer.owner(culprit))
+    }
+
+    /// Says that the data is mended: the lock will be clean when this guard is dropped.
+    pub fn clear_poison(&mut self) {
+        self.culprit = None;
+    }
+}
+
+impl<T: Plain> Deref for RwLockWriteGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the cell is valid as long as the lock, and this thread has it alone.
+        unsafe { &*self.of.data.get() }
+    }
+}
+
+impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: the cell is valid as long as the lock, and this thread has it alone.
+        unsafe { &mut *self.of.data.get() }
+    }
+}
+
+impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
+    fn drop(&mut self) {
+        let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
+        self.of.writer.release(poison);
+        self.of.gate.notify_all();
+    }
+}
+
+impl<T: Plain + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (**self).fmt(f)
+    }
+}
