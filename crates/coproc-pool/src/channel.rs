@@ -7,7 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coproc::__private::{Parcel, Segment};
+use coproc::__private::{Parcel, Segment, above_standard};
 use coproc::{Error, Result};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
@@ -44,7 +44,9 @@ impl Channel {
     /// Two connected ends.
     pub(crate) fn pair() -> Result<(Self, Self)> {
         let (one, other) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|error| Error::from_os("creating a socket", error.into()))?;
+            .map_err(io::Error::from)
+            .and_then(|(one, other)| Ok((above_standard(one)?, above_standard(other)?)))
+            .map_err(|error| Error::from_os("creating a socket", error))?;
         Ok((Self(one), Self(other)))
     }
 
@@ -78,7 +80,9 @@ impl Channel {
                     let mut files = Vec::new();
                     for part in control.drain() {
                         if let RecvAncillaryMessage::ScmRights(rights) = part {
-                            files.extend(rights);
+                            for file in rights {
+                                files.push(above_standard(file)?);
+                            }
                         }
                     }
                     return Ok(Some((message.bytes, files)));

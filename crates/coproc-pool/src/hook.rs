@@ -34,6 +34,7 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     }
     let Some(ticket) = read_ticket().filter(|ticket| ticket.fingerprint == fingerprint()) else { return };
     sys::remove_env(MARK);
+    sys::fill_standard_files();
     if ticket.close_rest {
         sys::close_all_from(FIRST_OTHER_FILE);
     }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
+use coproc::__private::above_standard;
 use coproc::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 
@@ -97,7 +98,8 @@ fn keeper() -> Result<Arc<Keeper>> {
         return Ok(Arc::clone(keeper));
     }
     let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let bell = bell.map_err(|error| Error::from_os("creating an eventfd", error.into()))?;
+    let bell = bell.map_err(std::io::Error::from).and_then(above_standard);
+    let bell = bell.map_err(|error| Error::from_os("creating an eventfd", error))?;
     let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell });
     let shared = Arc::clone(&keeper);
     // A thread starts with the mask of the one that starts it.

@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
+use coproc::__private::above_standard;
 use rustix::process::{Pid, PidfdFlags};
 
 /// Signals that a thread holds back.
@@ -158,7 +159,7 @@ impl Drop for Attributes {
 
 /// A descriptor of a child process (`pidfd_open(2)`), readable when it has ended.
 pub(crate) fn pidfd(pid: Pid) -> io::Result<OwnedFd> {
-    Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
+    above_standard(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
 /// How a process ended.
@@ -243,6 +244,19 @@ pub(crate) unsafe fn inherited(number: c_int) -> Option<OwnedFd> {
     let file = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) };
     rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
     Some(file)
+}
+
+/// Opens what is missing of standard input, output and error on `/dev/null`, as std's start code does, which a child does not run: what it
+/// opens later must not become its output.
+pub(crate) fn fill_standard_files() {
+    for number in 0..=2 {
+        // SAFETY: `fcntl` may be asked about any number.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+            // The lowest free number, which is this one; it stays open for good.
+            // SAFETY: the path is a C string.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
 }
 
 /// Whether this variable is in the environment. For before `main`, where nobody changes it.

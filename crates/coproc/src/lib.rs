@@ -72,5 +72,6 @@ pub mod __private {
     pub use crate::message::{Failure, Parcel, bound_max, bound_sum};
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
+    pub use crate::sys::file::above_standard;
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

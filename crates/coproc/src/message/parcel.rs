@@ -64,7 +64,7 @@ impl<'a> Writer<'a> {
     /// Writes bytes.
     ///
     /// # Panics
-    /// If a type writes more into a slot than its [`Message::BOUND`] says.
+    /// If a type writes more into a slot than its [`Message::BOUND`](crate::Message::BOUND) says.
     #[inline]
     pub fn bytes(&mut self, bytes: &[u8]) {
         match &mut self.0 {
@@ -91,7 +91,7 @@ impl<'a> Writer<'a> {
     /// Writes the handle of a segment.
     ///
     /// # Panics
-    /// If a type that says that it is bounded ([`Message::BOUND`]) writes a handle into a slot.
+    /// If a type that says that it is bounded ([`Message::BOUND`](crate::Message::BOUND)) writes a handle into a slot.
     #[doc(hidden)]
     pub fn segment(&mut self, segment: &Segment) {
         match &mut self.0 {

@@ -8,7 +8,16 @@ use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
 /// An empty memory file that can be sealed (`memfd_create(2)`), closed on exec.
 pub(crate) fn memory(name: &str) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+    above_standard(rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?)
+}
+
+/// Moves a descriptor from the numbers of standard input, output and error, which are free where a program has closed these: what it prints
+/// must not go into shared memory.
+///
+/// # Errors
+/// If there is no free descriptor.
+pub fn above_standard(file: OwnedFd) -> io::Result<OwnedFd> {
+    if file.as_raw_fd() > 2 { Ok(file) } else { Ok(rustix::io::fcntl_dupfd_cloexec(&file, 3)?) }
 }
 
 /// Sets the length of a file; what is new is a hole that reads as zeros.
@@ -87,7 +96,7 @@ pub(crate) fn reopen(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
         io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted, and coproc needs it"),
         _ => error,
     })?;
-    Ok(again.into())
+    above_standard(again.into())
 }
 
 /// Another descriptor of the same description.
