@@ -19,7 +19,7 @@ use crate::launch::Launch;
 use crate::process::next_name;
 use crate::report::Report;
 
-/// How long a worker may take to end when its pool goes, before it is killed.
+/// How long a worker may take to end that has closed its channel, or whose pool goes, before it is killed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A worker process.
@@ -106,13 +106,21 @@ impl Crew {
     /// Gives the job to the worker on a seat; a new one if that has died. Whether it had.
     fn give(&mut self, seat: usize, job: &Job) -> Result<bool, PoolError> {
         let mut replaced = false;
-        while self.seats[seat].child.status().is_some() || self.seats[seat].channel.send(&worker::order(seat, job)).is_err() {
-            let cause = Cause::of(self.seats[seat].child.wait());
-            self.replace(seat, cause)?;
+        loop {
+            let worker = &mut self.seats[seat];
+            let sent = worker.channel.send(&worker::order(seat, job));
+            let status = match sent {
+                Ok(()) if worker.child.status().is_none() => {
+                    worker.busy = true;
+                    return Ok(replaced);
+                }
+                Ok(()) => worker.child.status(),
+                // Its end of the channel is closed, or there is another reason, which is the caller's to know.
+                Err(error) => Some(worker.child.wait_timeout(PATIENCE).ok_or(error)?),
+            };
+            self.replace(seat, status.map_or(Cause::Unknown, Cause::of))?;
             replaced = true;
         }
-        self.seats[seat].busy = true;
-        Ok(replaced)
     }
 
     /// Waits until something happens, and sees to it. Whether a worker has died.
@@ -157,9 +165,12 @@ impl Crew {
                     None => ledger.batches.push(parcel),
                 },
                 Ok(Received::Nothing) => return Ok(()),
-                // It is about to end: its pidfd will say so.
+                // It is about to end, or has closed what it does not know and is of no use any more. Its pidfd will say when it is gone.
                 Ok(Received::End) => {
-                    worker.child.wait();
+                    if worker.child.wait_timeout(PATIENCE).is_none() {
+                        worker.child.signal(Signal::KILL)?;
+                        worker.child.wait();
+                    }
                     return Ok(());
                 }
                 Err(error) => return Err(error.into()),
