@@ -4,8 +4,10 @@
 
 use std::ptr::NonNull;
 
-use coproc::__private::Failure;
-use coproc::{Arg, Message, Outcome, Reader, Writer};
+use coproc::__private::{Failure, Parcel};
+use coproc::{Arg, Message, Outcome, Writer};
+
+use crate::child::reader;
 
 /// A function that can be called in another process with `Args`, a tuple of what its parameters are made from.
 ///
@@ -26,9 +28,10 @@ pub trait Call<Args, Sig>: Copy + Send + 'static {
     #[doc(hidden)]
     fn pack(args: &Args, to: &mut Writer<'_>);
 
-    /// Calls the function with arguments that [`pack`](Self::pack) wrote; `None` if they are none.
+    /// Calls the function with arguments that [`pack`](Self::pack) wrote; `None` if they are none. While it runs it alone has the handles
+    /// that it was given: dropping one gives the object up.
     #[doc(hidden)]
-    fn call(self, args: &mut Reader<'_>) -> Option<Result<Self::Output, Failure>>;
+    fn call(self, args: Parcel) -> Option<Result<Self::Output, Failure>>;
 }
 
 macro_rules! calls {
@@ -46,9 +49,11 @@ macro_rules! calls {
                 $($name.put(to);)*
             }
 
-            #[allow(unused_variables, reason = "a function of no parameters")]
-            fn call(self, args: &mut Reader<'_>) -> Option<Result<Out::Output, Failure>> {
-                $(let $name = $param::read(args)?;)*
+            #[allow(unused_variables, unused_mut, reason = "a function of no parameters")]
+            fn call(self, args: Parcel) -> Option<Result<Out::Output, Failure>> {
+                let mut reader = reader(&args);
+                $(let $name = $param::read(&mut reader)?;)*
+                drop(args);
                 Some(self($($name),*).settle())
             }
         }

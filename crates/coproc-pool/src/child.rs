@@ -12,7 +12,7 @@ use coproc::{Message, Reader, Writer};
 
 use crate::channel::{Channel, Received};
 use crate::image;
-use crate::launch::{Entry, Ticket};
+use crate::launch::{Entry, GO, Ticket};
 use crate::report::Report;
 use crate::sys;
 
@@ -64,6 +64,11 @@ fn prepare(ticket: &Ticket, channel: &Channel) -> Result<(Entry, Parcel), String
         Received::Parcel(parcel) => parcel,
         Received::Nothing | Received::End => return Err("the parent sent no arguments".into()),
     };
+    let mut word = [0; GO.len()];
+    let word_len = channel.recv_files(&mut word, true).map_err(|error| error.to_string())?.map_or(0, |(len, _)| len);
+    if word[..word_len] != *GO {
+        return Err("the parent has gone".into());
+    }
     let entry = image::address_of(ticket.entry).ok_or("the function to call is not in this executable")?;
     // SAFETY: the ticket comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
     // an `Entry`, and there is code.

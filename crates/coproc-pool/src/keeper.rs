@@ -4,6 +4,7 @@
 //! ends. It blocks all signals, and does nothing but wait: for requests, and for its children's ends.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use coproc::__private::above_standard;
 use coproc::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::process::Pid;
 
 use crate::launch::Launch;
 use crate::sys::{self, SignalMask, Status};
@@ -26,6 +28,18 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// The child that was started; without a descriptor it is one that has ended, and nobody knows how.
+    fn new((pid, pidfd): (Pid, Option<OwnedFd>)) -> Result<Self> {
+        let status = if pidfd.is_some() { None } else { Some(Status::Unknown) };
+        // In its stead something that is readable for good.
+        let pidfd = match pidfd {
+            Some(pidfd) => pidfd,
+            None => bell(1)?,
+        };
+        let pid = pid.as_raw_nonzero().get().unsigned_abs();
+        Ok(Self { pid, pidfd, status: Mutex::new(status), ended: Condvar::new() })
+    }
+
     /// How it ended, if it has.
     pub(crate) fn status(&self) -> Option<Status> {
         *lock(&self.status)
@@ -55,6 +69,9 @@ impl Child {
 
     /// Sends it a signal; none if it has ended.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        if self.status().is_some() {
+            return Ok(());
+        }
         match sys::signal(self.pidfd.as_fd(), signal) {
             Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(Error::from_os("sending a signal", error)),
             _ => Ok(()),
@@ -91,16 +108,19 @@ pub(crate) fn start(launch: Launch) -> Result<Arc<Child>> {
     answer.recv().map_err(|_| Error::other("the thread that starts child processes has ended"))?
 }
 
+/// A descriptor that is readable while its number is not zero.
+fn bell(number: u32) -> Result<OwnedFd> {
+    let bell = rustix::event::eventfd(number, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    bell.map_err(io::Error::from).and_then(above_standard).map_err(|error| Error::from_os("creating an eventfd", error))
+}
+
 /// The keeper of this process; starts it at the first call, or the first since a fork.
 fn keeper() -> Result<Arc<Keeper>> {
     let mut current = lock(&KEEPER);
     if let Some(keeper) = current.as_ref().filter(|keeper| keeper.pid == std::process::id()) {
         return Ok(Arc::clone(keeper));
     }
-    let bell = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-    let bell = bell.map_err(std::io::Error::from).and_then(above_standard);
-    let bell = bell.map_err(|error| Error::from_os("creating an eventfd", error))?;
-    let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell });
+    let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell: bell(0)? });
     let shared = Arc::clone(&keeper);
     // A thread starts with the mask of the one that starts it.
     let mask = SignalMask::all().swap();
@@ -137,11 +157,8 @@ impl Keeper {
             let mut ready = ready.into_iter();
             children.retain(|child| !ready.next().unwrap_or(false) || !settle(child));
             while let Some(request) = self.next() {
-                let child = request.launch.execute().map(|(pid, pidfd)| {
-                    let pid = pid.as_raw_nonzero().get().unsigned_abs();
-                    Arc::new(Child { pid, pidfd, status: Mutex::new(None), ended: Condvar::new() })
-                });
-                children.extend(child.as_ref().ok().map(Arc::clone));
+                let child = request.launch.execute().and_then(Child::new).map(Arc::new);
+                children.extend(child.as_ref().ok().filter(|child| child.status().is_none()).map(Arc::clone));
                 // Who asked waits for the answer; if it does not any more, the child goes on like one whose handle was dropped.
                 let _ = request.reply.send(child);
             }

@@ -6,6 +6,7 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::sync::Arc;
 
 use coproc::__private::{Parcel, Segment, family};
 use coproc::{Error, Message, Reader, Result, Writer};
@@ -14,6 +15,7 @@ use rustix::process::Pid;
 use crate::channel::Channel;
 use crate::hook;
 use crate::image;
+use crate::keeper::{self, Child};
 use crate::sys::{self, SignalMask};
 
 /// The variable that tells the hook to look at the inherited descriptors.
@@ -52,6 +54,20 @@ impl Message for Ticket {
     }
 }
 
+/// Starts a child that runs `entry` on `arguments`; with this process's end of its channel.
+///
+/// The child waits for a word that it is being watched: one that ends before has nobody who knows of its end.
+pub(crate) fn start(entry: Entry, name: &str, arguments: &Parcel) -> Result<(Arc<Child>, Channel)> {
+    let (launch, channel) = Launch::new(entry, name, arguments)?;
+    let child = keeper::start(launch)?;
+    // If that fails it has ended, and the caller will learn that from the child.
+    let _ = channel.send_files(GO, &[]);
+    Ok((child, channel))
+}
+
+/// The word that lets a child begin.
+pub(crate) const GO: &[u8] = b"go";
+
 /// A child that is ready to be started: made on the caller's thread, started on the keeper's.
 #[derive(Debug)]
 pub(crate) struct Launch {
@@ -77,8 +93,8 @@ impl Launch {
         Ok((Self { ticket, channel: theirs, mask: SignalMask::current() }, ours))
     }
 
-    /// Starts the child by executing this program anew.
-    pub(crate) fn execute(self) -> Result<(Pid, OwnedFd)> {
+    /// Starts the child by executing this program anew. No descriptor of the process: it has ended, and somebody else has waited for it.
+    pub(crate) fn execute(self) -> Result<(Pid, Option<OwnedFd>)> {
         let failed = |error| Error::from_os("starting a child process (limits: RLIMIT_NPROC, RLIMIT_NOFILE)", error);
         let text = |bytes: Vec<u8>| CString::new(bytes).ok();
         let args: Vec<_> = std::env::args_os().filter_map(|arg| text(arg.into_vec())).collect();
@@ -89,11 +105,11 @@ impl Launch {
         // By this name the file is found though it was moved, replaced or deleted since the program started.
         let pid = sys::spawn(c"/proc/self/exe", &args, &env, &files, self.mask).map_err(failed)?;
         match sys::pidfd(pid) {
-            Ok(pidfd) => Ok((pid, pidfd)),
+            Ok(pidfd) => Ok((pid, Some(pidfd))),
+            Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok((pid, None)),
             Err(error) => {
-                // Nobody would notice its end. It is still ours to end: nobody has waited for it.
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-                let _ = rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+                // Nobody would notice its end. It has not been told to begin.
+                sys::end(pid);
                 Err(Error::from_os("watching a child process", error))
             }
         }

@@ -11,10 +11,10 @@ use rustix::process::Signal;
 
 use crate::call::{Call, function};
 use crate::channel::{Channel, Received};
-use crate::child::{self, guarded, reader};
+use crate::child::{self, guarded};
 use crate::error::{Cause, ProcessError};
-use crate::keeper::{self, Child};
-use crate::launch::{Entry, Launch};
+use crate::keeper::Child;
+use crate::launch::{self, Entry};
 use crate::report::Report;
 use crate::sys::Status;
 
@@ -91,10 +91,9 @@ impl<T: Message> Process<T> {
         let _ = f;
         let mut arguments = Parcel::default();
         F::pack(&args, &mut Writer::parcel(&mut arguments));
-        let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(&mut reader(&arguments))));
+        let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
         let name = next_name("Process");
-        let (launch, channel) = Launch::new(entry, &name, &arguments)?;
-        let child = keeper::start(launch)?;
+        let (child, channel) = launch::start(entry, &name, &arguments)?;
         Ok(Self { name, child, channel, of: PhantomData })
     }
 

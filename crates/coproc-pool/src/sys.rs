@@ -188,6 +188,15 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Status> {
     }
 }
 
+/// Kills a child and takes its exit status; does nothing if the number is no child's any more.
+pub(crate) fn end(pid: Pid) {
+    use rustix::process::{Signal, WaitId, WaitIdOptions, kill_process, waitid};
+    if waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT).is_ok() {
+        let _ = kill_process(pid, Signal::KILL);
+        let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+    }
+}
+
 /// Sends a signal to a child.
 pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: rustix::process::Signal) -> io::Result<()> {
     Ok(rustix::process::pidfd_send_signal(pidfd, signal)?)

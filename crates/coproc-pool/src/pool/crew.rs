@@ -14,8 +14,8 @@ use super::job::{BATCHED, DEAD, FINISHED, Job, OPEN, batched_items};
 use super::worker;
 use crate::channel::{Channel, Received};
 use crate::error::{Cause, PoolError};
-use crate::keeper::{self, Child};
-use crate::launch::Launch;
+use crate::keeper::Child;
+use crate::launch;
 use crate::process::next_name;
 use crate::report::Report;
 
@@ -52,8 +52,8 @@ pub(super) struct Ledger {
 
 impl Worker {
     fn start() -> Result<Self> {
-        let (launch, channel) = Launch::new(worker::serve, &next_name("PoolWorker"), &Parcel::default())?;
-        Ok(Self { child: keeper::start(launch)?, channel, last_words: None, busy: false })
+        let (child, channel) = launch::start(worker::serve, &next_name("PoolWorker"), &Parcel::default())?;
+        Ok(Self { child, channel, last_words: None, busy: false })
     }
 }
 

@@ -152,16 +152,21 @@ impl Spare {
         }
     }
 
-    /// Keeps the memory of a call that no worker is at any more.
+    /// Keeps the memory of a call that no worker is at any more, unless it is too much.
     pub(crate) fn keep(&mut self, job: Job) {
-        let slots = job.results.into_iter().chain(match job.inputs {
+        let memory = Self::of(job);
+        if memory.0.iter().map(SharedArray::len).sum::<usize>() <= Self::MOST {
+            *self = memory;
+        }
+    }
+
+    /// The memory of a call, without what the items hold.
+    pub(crate) fn of(job: Job) -> Self {
+        let inputs = match job.inputs {
             Inputs::Slots(slots) => Some(slots),
             Inputs::Packed { .. } => None,
-        });
-        let arrays: Vec<_> = slots.map(|slots| slots.bytes).chain([job.states]).collect();
-        if arrays.iter().map(SharedArray::len).sum::<usize>() <= Self::MOST {
-            self.0 = arrays;
-        }
+        };
+        Self(job.results.into_iter().chain(inputs).map(|slots| slots.bytes).chain([job.states]).collect())
     }
 }
 

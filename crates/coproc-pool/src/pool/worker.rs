@@ -3,14 +3,14 @@
 use coproc::__private::Parcel;
 use coproc::Message;
 
-use super::job::{FINISHED, Job};
+use super::job::{FINISHED, Job, Spare};
 use crate::channel::{Channel, Received};
 use crate::report::Report;
 
 /// The entry of a worker process.
 pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
-    // The last job is kept until the next one is there: the pool uses its memory again, which stays mapped here.
-    let mut last: Option<Job> = None;
+    // The memory of the last job is kept until the next one is there: the pool uses it again, so it stays mapped here.
+    let mut _last = Spare::default();
     loop {
         let parcel = match channel.recv(true) {
             Ok(Received::Parcel(parcel)) => parcel,
@@ -25,7 +25,7 @@ pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
         if let Err(error) = run(&job, seat, channel) {
             return Report::unreadable(error.to_string());
         }
-        last.replace(job);
+        _last = Spare::of(job);
         if channel.send(&Parcel::of(&FINISHED)).is_err() {
             return Parcel::of(&Report::Returned(()));
         }

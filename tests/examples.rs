@@ -1,0 +1,153 @@
+//! The examples, run as a user runs them: what they print, and how they fail.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use coproc_tests::watchdog;
+
+const ALL: [&str; 7] = ["bank", "lock_demo", "many_processes", "pool_squares", "producer_consumer", "tour", "value_and_array"];
+
+/// The folder of the built examples: of the same profile as this test. `cargo test` of the whole workspace has built them; this
+/// builds them where only this file is tested.
+static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let exe = std::env::current_exe().unwrap();
+    let profile = exe.ancestors().nth(2).expect("TARGET/PROFILE/deps/examples-HASH").to_owned();
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--examples", "--target-dir"]).arg(target).current_dir(env!("CARGO_MANIFEST_DIR"));
+    match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => {}
+        Some(name) => drop(cargo.args(["--profile", name])),
+    }
+    if profile.parent() != Some(target) {
+        cargo.arg("--target").arg(profile.parent().and_then(Path::file_name).unwrap());
+    }
+    let output = cargo.output().unwrap();
+    assert!(output.status.success(), "building the examples: {}", String::from_utf8_lossy(&output.stderr));
+    profile.join("examples")
+});
+
+fn run(name: &str, args: &[&str]) -> Output {
+    Command::new(BUILT.join(name)).args(args).env("RUST_BACKTRACE", "0").output().unwrap()
+}
+
+/// What an example prints that succeeds.
+fn printed(name: &str, args: &[&str]) -> String {
+    let output = run(name, args);
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{name}: {}\n{out}\n{err}", output.status);
+    assert_eq!(err, "", "{name} complains");
+    out.into_owned()
+}
+
+/// A file of these bytes, to give to an example.
+fn file(name: &str, bytes: &[u8]) -> String {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn every_example_is_tested() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crates/coproc-pool/examples");
+    let found: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(found, ALL.map(String::from).into());
+}
+
+#[test]
+fn lock_demo() {
+    let _watch = watchdog(120, "lock_demo");
+    for _ in 0..20 {
+        assert_eq!(printed("lock_demo", &[]), "400\n");
+    }
+}
+
+#[test]
+fn value_and_array() {
+    let _watch = watchdog(120, "value_and_array");
+    assert_eq!(printed("value_and_array", &[]), "1\n[1, 2, 3, 4, 5]\n");
+}
+
+#[test]
+fn bank() {
+    let _watch = watchdog(120, "bank");
+    assert_eq!(printed("bank", &[]), "Final balance = 100\n".repeat(10));
+}
+
+#[test]
+fn pool_squares() {
+    let _watch = watchdog(120, "pool_squares");
+    assert_eq!(printed("pool_squares", &[]), "[0, 1, 4, 9, 16, 25, 36, 49, 64, 81]\n".repeat(2));
+}
+
+#[test]
+fn producer_consumer() {
+    let _watch = watchdog(120, "producer_consumer");
+    assert_eq!(printed("producer_consumer", &[]), (0..10).map(|n| format!("{n}\n")).collect::<String>());
+}
+
+#[test]
+fn many_processes() {
+    let _watch = watchdog(120, "many_processes");
+    let printed = printed("many_processes", &[]);
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 21, "{printed}");
+    assert_eq!(lines.iter().filter(|&&line| line == "Sleeping for 0.5 seconds").count(), 10);
+    assert_eq!(lines.iter().filter(|&&line| line == "Finished sleeping").count(), 10);
+    let seconds = lines[20].strip_prefix("Program finished in ").and_then(|rest| rest.strip_suffix(" seconds"));
+    let seconds: f64 = seconds.expect("the last line says how long it took").parse().unwrap();
+    // Not one after the other, which would be 5 seconds.
+    assert!((0.5..2.5).contains(&seconds), "{seconds}");
+}
+
+#[test]
+fn tour_counts_a_file() {
+    let _watch = watchdog(120, "tour");
+    let text = "one two three\nfour ".repeat(30_000);
+    let printed = printed("tour", &[&file("tour-text", text.as_bytes())]);
+    assert!(printed.starts_with("1 files, 570000 bytes, 120000 words\n"), "{printed}");
+    assert!(printed.contains("check: one process alone counts the same"), "{printed}");
+    assert!(printed.contains("longest: \"three\", 5 bytes"), "{printed}");
+}
+
+#[test]
+fn tour_counts_this_workspace() {
+    let _watch = watchdog(120, "tour");
+    let printed = printed("tour", &[]);
+    assert!(printed.contains("check: one process alone counts the same"), "{printed}");
+    assert!(printed.contains("work by process"), "{printed}");
+}
+
+#[test]
+fn tour_counts_strange_files() {
+    let _watch = watchdog(120, "tour");
+    let (empty, long) = (file("tour-empty", b""), file("tour-long", &[b'x'; 700_000]));
+    let bytes: Vec<u8> = (0..=255).cycle().take(300_001).collect();
+    let binary = file("tour-binary", &bytes);
+    let printed = printed("tour", &[&empty, &long, &binary, &empty]);
+    assert!(printed.starts_with("4 files, 1000001 bytes, "), "{printed}");
+    assert!(printed.contains("700000 bytes, at 0 of"), "{printed}");
+    assert!(printed.contains("check: one process alone counts the same"), "{printed}");
+    let alone = self::printed("tour", &[&empty]);
+    assert!(alone.starts_with("1 files, 0 bytes, 0 words\n"), "{alone}");
+}
+
+#[test]
+fn tour_says_what_is_wrong_with_its_input() {
+    let _watch = watchdog(120, "tour");
+    let good = file("tour-good", b"a b c");
+    for (bad, says) in [("/no/such/file", "No such file"), (env!("CARGO_MANIFEST_DIR"), ""), ("/dev/null", "not a plain file")] {
+        let output = run("tour", &[&good, bad]);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{bad}: {err}");
+        assert!(err.starts_with("tour: ") && err.contains(bad) && err.contains(says), "{bad}: {err}");
+        assert_eq!(err.lines().count(), 1, "{bad}: {err}");
+        assert!(!err.contains("panicked"), "{bad}: {err}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Copies the sources of the protocols, with the few changes under which they can be modelled. A change that finds nothing to change stops the
+//! build: then the library has changed, and the list with it.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// File, what is replaced, by what. `*` is every protocol, which need not have it.
+const CHANGES: &[(&str, &str, &str)] = &[
+    // The atomics, the clock and the scheduler are the model's.
+    ("*", "std::sync::atomic::", "crate::sys::atomic::"),
+    ("*", "std::thread::yield_now", "crate::sys::yield_now"),
+    ("sync/deadline.rs", "use std::time::{Duration, Instant};", "use crate::sys::Instant;\nuse std::time::Duration;"),
+    // Giving way before the sleep changes nothing but the number of interleavings.
+    ("sync/lock.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
+    ("queue/mod.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
+    // Tables of as many places as a model has processes, or the models would do nothing but walk over empty places.
+    ("sync/rwlock.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
+    ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
+    ("sync/semaphore.rs", "const HOLDERS: usize = 32;", "const HOLDERS: usize = 3;"),
+    ("sync/barrier.rs", "const MEMBERS: usize = 32;", "const MEMBERS: usize = 2;"),
+    // The library's own unit tests are not models.
+    ("*", "#[cfg(test)]", "#[cfg(any())]"),
+];
+
+/// What is copied.
+const SOURCES: &[&str] = &["sync", "queue", "layout.rs", "shareable.rs"];
+
+fn main() {
+    let library = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../crates/coproc/src");
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap());
+    let mut used = vec![false; CHANGES.len()];
+    let mut modules = String::new();
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", library.join(source).display());
+        let name = source.trim_end_matches(".rs");
+        let root = if source.ends_with(".rs") {
+            copy(&library, source, &out, &mut used);
+            out.join(source)
+        } else {
+            fs::create_dir_all(out.join(source)).unwrap();
+            for entry in fs::read_dir(library.join(source)).unwrap() {
+                let file = entry.unwrap().file_name().into_string().unwrap();
+                copy(&library, &format!("{source}/{file}"), &out, &mut used);
+            }
+            out.join(source).join("mod.rs")
+        };
+        modules += &format!("#[path = {:?}]\npub(crate) mod {name};\n", root.to_str().unwrap());
+    }
+    for ((file, old, _), used) in CHANGES.iter().zip(used) {
+        assert!(used || *file == "*", "{file} has no `{old}` any more: see build.rs");
+    }
+    fs::write(out.join("library.rs"), modules).unwrap();
+    println!("cargo::rerun-if-changed=build.rs");
+}
+
+fn copy(library: &Path, file: &str, out: &Path, used: &mut [bool]) {
+    let mut text = fs::read_to_string(library.join(file)).unwrap();
+    for ((of, old, new), used) in CHANGES.iter().zip(used) {
+        if (*of == file || *of == "*" && file.contains('/')) && text.contains(old) {
+            text = text.replace(old, new);
+            *used = true;
+        }
+    }
+    for unmodelled in ["std::sync::", "std::thread::yield", "std::thread::park", "Instant}", "time::Instant"] {
+        let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//") && file.contains('/'));
+        assert!(!code.any(|line| line.contains(unmodelled)), "{file} uses `{unmodelled}`, which is not modelled: see build.rs");
+    }
+    fs::write(out.join(file), text).unwrap();
+}

@@ -1,0 +1,3 @@
+//! The models, by the file whose protocol they model.
+
+mod lock;

@@ -1,0 +1,148 @@
+//! What the protocols need of the rest of the library, as small as it goes.
+
+pub(crate) mod plain {
+    use crate::layout::Layout;
+    use crate::shareable::{Locked, Shareable};
+
+    /// # Safety
+    /// As in the library.
+    pub(crate) unsafe trait Plain: Shareable<Access = Locked> + Copy {}
+
+    // SAFETY: a number.
+    unsafe impl Shareable for u64 {
+        type Access = Locked;
+        const LAYOUT: u64 = Layout::of::<Self>("u64").hash();
+    }
+    // SAFETY: a number.
+    unsafe impl Plain for u64 {}
+
+    pub(crate) const fn zero<T: Plain>() -> T {
+        // SAFETY: every bit pattern of plain data is a valid value.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+pub(crate) mod error {
+    #[derive(Debug)]
+    pub(crate) enum Error {
+        Empty,
+        TooLarge { len: usize, size: usize },
+    }
+
+    pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+}
+
+pub(crate) mod handle {
+    /// A model shares a queue by an `Arc`, and sends no handles.
+    macro_rules! handle {
+        ($handle:ident<$t:ident: $bound:path>) => {};
+    }
+
+    pub(crate) use handle;
+}
+
+pub(crate) mod message {
+    use crate::world;
+
+    /// What goes through a queue: a number whose bytes are watched for races.
+    pub(crate) trait Item: Sized {
+        const SIZE: usize = 8;
+        const LAYOUT: u64 = 0;
+        fn write(&self, to: &mut Writer);
+        fn read(from: &mut Reader) -> Option<Self>;
+    }
+
+    impl Item for u64 {
+        fn write(&self, to: &mut Writer) {
+            world::Bytes::at(to.0).set(*self);
+        }
+
+        fn read(from: &mut Reader) -> Option<Self> {
+            Some(world::Bytes::at(from.0).get())
+        }
+    }
+
+    pub(crate) struct Writer(*mut u8);
+    pub(crate) struct Reader(*mut u8);
+
+    impl Writer {
+        pub(crate) unsafe fn slot(at: *mut u8, _: usize) -> Self {
+            Self(at)
+        }
+    }
+
+    impl Reader {
+        pub(crate) unsafe fn raw(at: *mut u8, _: usize, _: &[u8]) -> Self {
+            Self(at)
+        }
+    }
+}
+
+pub(crate) mod segment {
+    use std::ptr::NonNull;
+    use std::sync::Arc;
+
+    use crate::error::Result;
+
+    #[derive(Clone, Copy)]
+    pub(crate) enum Kind {
+        Queue,
+    }
+
+    pub(crate) struct Plan {
+        pub(crate) kind: Kind,
+        pub(crate) layout: u64,
+        pub(crate) len: usize,
+        pub(crate) body: usize,
+    }
+
+    #[derive(Clone)]
+    #[repr(C, align(128))]
+    struct Line([u64; 16]);
+
+    /// Zeroed memory.
+    #[derive(Clone)]
+    pub(crate) struct Segment {
+        memory: NonNull<Line>,
+        owned: Arc<Owned>,
+    }
+
+    struct Owned(NonNull<[Line]>);
+
+    // SAFETY: it holds words that are reached through the model's atomics and bytes only.
+    unsafe impl Send for Segment {}
+    // SAFETY: as above.
+    unsafe impl Sync for Segment {}
+
+    impl Drop for Owned {
+        fn drop(&mut self) {
+            // SAFETY: made by `into_raw` in `create`, once.
+            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        }
+    }
+
+    impl Segment {
+        pub(crate) fn create(plan: Plan) -> Result<Self> {
+            let lines = vec![Line([0; 16]); plan.body.div_ceil(128)].into_boxed_slice();
+            // SAFETY: what `into_raw` gives is not null.
+            let owned = unsafe { NonNull::new_unchecked(Box::into_raw(lines)) };
+            Ok(Self { memory: owned.cast(), owned: Arc::new(Owned(owned)) })
+        }
+
+        pub(crate) fn body(&self) -> NonNull<u8> {
+            self.memory.cast()
+        }
+
+        pub(crate) fn len(&self) -> usize {
+            unreachable!("a model attaches no segment")
+        }
+
+        pub(crate) fn expect(&self, _: Kind, _: u64, _: &str) -> Result<()> {
+            unreachable!("a model attaches no segment")
+        }
+
+        pub(crate) fn expect_body(&self, _: Option<usize>) -> Result<()> {
+            unreachable!("a model attaches no segment")
+        }
+    }
+}
