@@ -36,6 +36,11 @@ mod process;
 mod report;
 mod sys;
 
+/// The programs of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+
 pub use call::Call;
 pub use coproc;
 pub use error::{Cause, PoolError, ProcessError};
