@@ -3,9 +3,13 @@
 #![allow(unsafe_code)]
 
 mod error;
+mod iter;
 mod ring;
+#[cfg(test)]
+mod tests;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
+pub use iter::Iter;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -361,40 +365,6 @@ fn wake(word: &WaitWord, count: usize) {
     }
 }
 
-/// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
-pub struct Iter<'a, T> {
-    queue: &'a Queue<T>,
-}
-
-impl<T: Item> fmt::Debug for Iter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Iter").field(self.queue).finish()
-    }
-}
-
-impl<T: Item> Iterator for Iter<'_, T> {
-    type Item = T;
-
-    fn next(&mut self) -> Option<T> {
-        loop {
-            match self.queue.recv_any_until(Deadline::NEVER) {
-                Ok(Some(item)) => return Some(item),
-                Ok(None) => {}
-                Err(_) => return None,
-            }
-        }
-    }
-}
-
-impl<'a, T: Item> IntoIterator for &'a Queue<T> {
-    type Item = T;
-    type IntoIter = Iter<'a, T>;
-
-    fn into_iter(self) -> Iter<'a, T> {
-        self.iter()
-    }
-}
-
 impl<T: Item> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Queue")
@@ -402,34 +372,5 @@ impl<T: Item> fmt::Debug for Queue<T> {
             .field("capacity", &self.capacity())
             .field("closed", &self.is_closed())
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slice_may_go_round_the_end() {
-        let queue = Queue::<u32>::new(5).unwrap();
-        for start in 0..20 {
-            queue.send_slice(&[0, 1, 2]).unwrap();
-            let mut items = [9; 5];
-            assert_eq!(queue.recv_into(&mut items), Ok(3));
-            queue.send_slice(&[start, start + 1, start + 2, start + 3, start + 4]).unwrap();
-            assert!(queue.is_full());
-            assert_eq!(queue.recv_into(&mut items), Ok(5));
-            assert_eq!(items, [start, start + 1, start + 2, start + 3, start + 4]);
-        }
-    }
-
-    #[test]
-    fn iter_passes_over_what_is_no_value() {
-        let bytes = Queue::<u8>::new(8).unwrap();
-        bytes.send_slice(&[1, 7, 0]).unwrap();
-        bytes.close();
-        // The same ring, looked at as another type, as only a hostile peer could.
-        let flags = Queue::<bool> { segment: bytes.segment.clone(), ring: bytes.ring, of: PhantomData };
-        assert_eq!(flags.iter().collect::<Vec<_>>(), [true, false]);
     }
 }

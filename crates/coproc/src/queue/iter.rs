@@ -1,0 +1,41 @@
+//! Receiving until nothing can come any more.
+
+use std::fmt;
+
+use super::Queue;
+use crate::message::Item;
+use crate::sync::Deadline;
+
+/// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
+pub struct Iter<'a, T> {
+    pub(super) queue: &'a Queue<T>,
+}
+
+impl<T: Item> fmt::Debug for Iter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Iter").field(self.queue).finish()
+    }
+}
+
+impl<T: Item> Iterator for Iter<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        loop {
+            match self.queue.recv_any_until(Deadline::NEVER) {
+                Ok(Some(item)) => return Some(item),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+impl<'a, T: Item> IntoIterator for &'a Queue<T> {
+    type Item = T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
