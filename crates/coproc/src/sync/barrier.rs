@@ -79,8 +79,12 @@ unsafe impl Shareable for Barrier {
         if mine == 0 {
             return;
         }
-        for member in self.members.iter().filter(|member| member.identity() == mine) {
-            member.who.store(0, Ordering::Relaxed);
+        for member in &self.members {
+            let who = member.who.load(Ordering::Relaxed);
+            if who >> UPPER == mine {
+                // Exactly the word that was looked at: an idle place may have become another's meanwhile.
+                let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
         self.lock.leave();
     }
@@ -163,13 +167,14 @@ impl Barrier {
         self.round.load(Ordering::Relaxed) & 1 != 0
     }
 
-    /// Announces this process as a party: if it dies before it arrives, the round is broken. Ends when the value is dropped.
+    /// Announces this process as a party: if it dies before it arrives, the round is broken. Ends when the value is dropped, or when the
+    /// process drops its last handle of the segment.
     ///
     /// # Errors
     /// [`BarrierError::Crowded`], [`BarrierError::Lock`].
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
-        self.locked(|it| {
+        self.locked(Deadline::NEVER, |it| {
             let member = it.member(holder)?;
             member.who.store(holder << UPPER | ((member.who.load(Ordering::Relaxed) & COUNT) + 1).min(COUNT), Ordering::Relaxed);
             Ok(Party { of: it, holder })
@@ -197,7 +202,7 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn abort(&self) -> Result<(), BarrierError> {
-        self.locked(Self::break_round)
+        self.break_round_if(|_| true)
     }
 
     /// Makes the barrier as new: all who wait get [`BarrierError::Broken`], those who come then begin a round.
@@ -205,14 +210,14 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn reset(&self) -> Result<(), BarrierError> {
-        self.locked(|it| it.next_round(true))?;
+        self.locked(Deadline::NEVER, |it| it.next_round(true))?;
         self.sleepers.notify_all();
         Ok(())
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<BarrierWaitResult, BarrierError> {
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
-        let arrival = self.locked(|it| it.arrive(holder))??;
+        let arrival = self.locked(deadline, |it| it.arrive(holder))??;
         let (round, index) = match arrival {
             Arrival::Last { index } => {
                 self.sleepers.notify_all();
@@ -227,19 +232,12 @@ impl Barrier {
                 return end;
             }
             if !self.sleepers.sleep(ticket, deadline) {
-                self.locked(|it| {
-                    if it.ended(round).is_none() {
-                        it.break_round()
-                    }
-                })?;
+                self.break_round_if(|it| it.ended(round).is_none())?;
                 return over().unwrap_or(Ok(BarrierWaitResult { index, leader: false })).map_err(|_| BarrierError::TimedOut);
             }
             if over().is_none() && self.has_lost_somebody(round) {
-                self.locked(|it| {
-                    if it.ended(round).is_none() {
-                        it.break_round()
-                    }
-                })?;
+                // Asked again under the lock, where no place changes hands.
+                self.break_round_if(|it| it.ended(round).is_none() && it.has_lost_somebody(round))?;
             }
         }
     }
@@ -259,7 +257,7 @@ impl Barrier {
     fn has_lost_somebody(&self, round: u64) -> bool {
         self.members.iter().any(|member| {
             let who = member.who.load(Ordering::Relaxed);
-            let takes_part = who & COUNT > 0 || member.arrived_in(round) > 0;
+            let takes_part = who & COUNT > 0 || member.count_in(round) > 0;
             who != 0 && takes_part && !liveness::is_alive((&raw const *self).cast(), who >> UPPER)
         })
     }
@@ -276,7 +274,8 @@ impl Barrier {
             return Err(BarrierError::Broken);
         }
         let index = self.waiting();
-        let member = self.member(holder)?;
+        // One for which there is no place would be missing for ever.
+        let member = self.member(holder).inspect_err(|_| self.break_round())?;
         // Also for the last one: if it is killed before it has ended the round, the others learn that a party died.
         let arrived = (member.arrived_in(round) + 1).min(COUNT);
         member.arrived.store(round << UPPER | arrived, Ordering::Relaxed);
@@ -327,10 +326,22 @@ impl Barrier {
         self.sleepers.notify_all();
     }
 
+    /// Breaks the round if, under the lock, this says so.
+    fn break_round_if(&self, broken: impl FnOnce(&Self) -> bool) -> Result<(), BarrierError> {
+        self.locked(Deadline::NEVER, |it| {
+            if broken(it) {
+                it.break_round();
+            }
+        })
+    }
+
     /// Runs this under the lock. Each round ends in one store, so what a dead owner of the lock left is a round that has ended or one
     /// that has not: there is nothing to repair.
-    fn locked<'a, R>(&'a self, work: impl FnOnce(&'a Self) -> R) -> Result<R, BarrierError> {
-        self.lock.acquire(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)?;
+    fn locked<'a, R>(&'a self, deadline: Deadline, work: impl FnOnce(&'a Self) -> R) -> Result<R, BarrierError> {
+        self.lock.acquire(Patience::Until(deadline)).map_err(|error| match error {
+            TryLockError::Lock(error) => BarrierError::Lock(error),
+            _ => BarrierError::TimedOut,
+        })?;
         let result = work(self);
         self.lock.release(None);
         Ok(result)
@@ -350,9 +361,13 @@ impl Member {
 
     /// How many of its threads have arrived in this round.
     fn arrived_in(&self, round: u64) -> u64 {
+        if self.identity() != 0 { self.count_in(round) } else { 0 }
+    }
+
+    /// The same, of a place that somebody has.
+    fn count_in(&self, round: u64) -> u64 {
         let arrived = self.arrived.load(Ordering::Relaxed);
-        let here = self.identity() != 0 && arrived >> UPPER == round & (u64::MAX >> UPPER);
-        if here { arrived & COUNT } else { 0 }
+        if arrived >> UPPER == round & (u64::MAX >> UPPER) { arrived & COUNT } else { 0 }
     }
 }
 
@@ -393,7 +408,7 @@ impl Drop for Party<'_> {
         if self.holder != liveness::known_identity() {
             return;
         }
-        let _ = self.of.locked(|it| {
+        let _ = self.of.locked(Deadline::NEVER, |it| {
             if let Some(member) = it.members.iter().find(|member| member.identity() == self.holder) {
                 let who = member.who.load(Ordering::Relaxed);
                 member.who.store(if who & COUNT > 0 { who - 1 } else { who }, Ordering::Relaxed);

@@ -20,7 +20,7 @@ use crate::sys::futex;
 ///
 /// **When a process dies** while it waits, others that wait get the wake that it may have eaten within 20 ms. A process killed before it
 /// notified has not: nobody knows who would have, so who must not wait for ever for it waits with a timeout. One killed while it had the lock
-/// has poisoned it: the wait ends with [`LockError::Poisoned`] when it comes to take the lock again.
+/// has poisoned it: the wait ends with [`LockError::Poisoned`] when it comes to take the lock again, also where the guard was one of a poisoned lock.
 ///
 /// ```
 /// use coproc::{Condvar, Mutex, Shareable, SharedValue};

@@ -204,6 +204,25 @@ impl RawLock {
         }
     }
 
+    /// If the owner has died: frees the lock, poisoned, and says who it was. For those who want to know, and not to have it: they never own
+    /// it, so their own death here leaves nothing.
+    #[cold]
+    pub(crate) fn bury(&self) -> Result<Option<Culprit>, LockError> {
+        let word = self.word();
+        if !word.is_possible() {
+            return Err(LockError::Corrupted);
+        }
+        // The exchange expects exactly the word that the kernel was asked about, as in `acquire_slow`.
+        if word.is_free()
+            || liveness::is_alive(self.address(), word.identity())
+            || !self.exchange(word, Word::poisoned_by(word.identity()))
+        {
+            return Ok(None);
+        }
+        self.sleepers.notify_one_cheaply();
+        Ok(Culprit::of(word))
+    }
+
     /// Whether the data is marked as torn.
     pub(crate) fn is_poisoned(&self) -> bool {
         self.word().is_poisoned()
@@ -256,6 +275,16 @@ impl Culprit {
 
     fn word(self) -> Word {
         Word(self.0.get())
+    }
+
+    /// For keeping it in a word beside the lock; 0 is nobody.
+    pub(crate) fn to_bits(culprit: Option<Self>) -> u64 {
+        culprit.map_or(0, |culprit| culprit.0.get())
+    }
+
+    /// What [`to_bits`](Self::to_bits) kept, or any other bits: who has no process is nobody.
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+        Self::of(Word(bits)).filter(|culprit| culprit.word().identity() != 0)
     }
 
     /// The calling thread, because it panics.

@@ -13,6 +13,7 @@ use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
 use super::lock::{Culprit, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
+use crate::liveness::Thread;
 use crate::plain::Plain;
 use crate::shareable::{Direct, Shareable};
 
@@ -212,7 +213,13 @@ impl<'a, T: ?Sized> Parts<'a, T> {
     /// The guard of the lock, which this thread has just taken.
     #[inline]
     fn guard(self, culprit: Option<Culprit>) -> MutexGuard<'a, T> {
-        MutexGuard { parts: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData }
+        MutexGuard {
+            parts: self,
+            culprit,
+            holder: Thread::last_known(),
+            panicking: std::thread::panicking(),
+            not_send: PhantomData,
+        }
     }
 
     pub(crate) fn fmt_as(self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result
@@ -246,6 +253,8 @@ pub struct MutexGuard<'a, T: ?Sized> {
     parts: Parts<'a, T>,
     /// Who poisoned the lock, as long as nobody has cleared that.
     culprit: Option<Culprit>,
+    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
+    holder: u64,
     /// Whether this thread was panicking already when it took the lock: then that is no reason to poison it.
     panicking: bool,
     not_send: PhantomData<*const ()>,
@@ -292,6 +301,9 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        if self.holder != Thread::last_known() {
+            return;
+        }
         let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
         self.parts.lock.release(poison);
     }

@@ -101,6 +101,10 @@ impl<T: Plain> OnceLock<T> {
         let held = Held(&self.lock);
         if self.get().is_none() {
             let value = make()?;
+            if !self.lock.is_mine() {
+                // `make` has forked, and this is the child: the lock, and the value, are its parent's.
+                return Err(LockError::Deadlock.into());
+            }
             // SAFETY: this thread has the lock, and `made` is still 0, so nobody reads it and nobody else writes it.
             unsafe { self.value.get().write(value) };
             // Release: pairs with the Acquire in `get`; the value.

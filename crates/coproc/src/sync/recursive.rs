@@ -13,6 +13,7 @@ use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
 use super::lock::{Culprit, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
+use crate::liveness::Thread;
 use crate::plain::Plain;
 use crate::shareable::{Direct, Shareable};
 
@@ -41,6 +42,9 @@ pub struct RecursiveMutex<T> {
     lock: RawLock,
     /// How often the owner has it beyond the first time. Only the owner reads and writes it.
     again: AtomicU64,
+    /// Who poisoned it, as long as nobody has cleared that; 0 for nobody. Of all guards together, since the last one gives the lock
+    /// back. Only the owner reads and writes it.
+    culprit: AtomicU64,
     data: Cell<T>,
 }
 
@@ -63,7 +67,7 @@ unsafe impl<T: Plain> Shareable for RecursiveMutex<T> {
 impl<T: Plain> RecursiveMutex<T> {
     /// A free lock over this value.
     pub const fn new(value: T) -> Self {
-        Self { lock: RawLock::new(), again: AtomicU64::new(0), data: Cell::new(value) }
+        Self { lock: RawLock::new(), again: AtomicU64::new(0), culprit: AtomicU64::new(0), data: Cell::new(value) }
     }
 
     /// Waits for the lock, or takes it once more.
@@ -95,10 +99,10 @@ impl<T: Plain> RecursiveMutex<T> {
     /// # Errors
     /// As [`lock`](Self::lock), but never `Poisoned`.
     pub fn lock_or_repair(&self, repair: impl FnOnce(&Cell<T>, Owner)) -> Result<RecursiveGuard<'_, T>, LockError> {
-        let mut guard = self.lock_poisoned()?;
+        let guard = self.lock_poisoned()?;
         if let Some(owner) = guard.poisoned() {
             repair(&guard, owner);
-            guard.culprit = None;
+            guard.clear_poison();
         }
         Ok(guard)
     }
@@ -120,21 +124,20 @@ impl<T: Plain> RecursiveMutex<T> {
     }
 
     fn any(&self, patience: Patience) -> Result<RecursiveGuard<'_, T>, TryLockError> {
-        let culprit = match self.lock.acquire(patience) {
+        match self.lock.acquire(patience) {
             Ok(culprit) => {
-                // A dead owner may have left its count.
+                // A dead owner may have left its own.
                 self.again.store(0, Ordering::Relaxed);
-                culprit
+                self.culprit.store(Culprit::to_bits(culprit), Ordering::Relaxed);
             }
             // It is this thread's already.
             Err(TryLockError::Lock(LockError::Deadlock)) => {
                 let again = self.again.load(Ordering::Relaxed).checked_add(1).ok_or(LockError::Corrupted)?;
                 self.again.store(again, Ordering::Relaxed);
-                None
             }
             Err(error) => return Err(error),
-        };
-        Ok(RecursiveGuard { of: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData })
+        }
+        Ok(RecursiveGuard { of: self, holder: Thread::last_known(), panicking: std::thread::panicking(), not_send: PhantomData })
     }
 }
 
@@ -153,7 +156,8 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RecursiveMutex<T> {
 #[must_use = "the lock is given back when the guard is dropped"]
 pub struct RecursiveGuard<'a, T: Plain> {
     of: &'a RecursiveMutex<T>,
-    culprit: Option<Culprit>,
+    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
+    holder: u64,
     panicking: bool,
     not_send: PhantomData<*const ()>,
 }
@@ -161,7 +165,13 @@ pub struct RecursiveGuard<'a, T: Plain> {
 impl<T: Plain> RecursiveGuard<'_, T> {
     /// Who died or panicked while it had the lock, if that is why the data may be torn.
     pub fn poisoned(&self) -> Option<Owner> {
-        self.culprit.map(|culprit| self.of.lock.owner(culprit))
+        let culprit = Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed));
+        culprit.map(|culprit| self.of.lock.owner(culprit))
+    }
+
+    /// Says that the data is mended: the lock will be clean when its last guard is dropped.
+    pub fn clear_poison(&self) {
+        self.of.culprit.store(0, Ordering::Relaxed);
     }
 }
 
@@ -175,16 +185,18 @@ impl<T: Plain> Deref for RecursiveGuard<'_, T> {
 
 impl<T: Plain> Drop for RecursiveGuard<'_, T> {
     fn drop(&mut self) {
-        if !self.of.lock.is_mine() {
+        if self.holder != Thread::last_known() || !self.of.lock.is_mine() {
             return;
+        }
+        if !self.panicking && std::thread::panicking() {
+            self.of.culprit.store(Culprit::to_bits(Culprit::caller()), Ordering::Relaxed);
         }
         let again = self.of.again.load(Ordering::Relaxed);
         if again > 0 {
             self.of.again.store(again - 1, Ordering::Relaxed);
-            return;
+        } else {
+            self.of.lock.release(Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
         }
-        let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
-        self.of.lock.release(poison);
     }
 }
 

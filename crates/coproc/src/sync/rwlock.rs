@@ -30,7 +30,7 @@ const PER_LINE: usize = 8;
 /// that reads must not read again meanwhile, nor write: like with `std`, it may wait for itself.
 ///
 /// **When a reader dies**, its mark is wiped by who waits for it, about 10 ms after the kernel has closed its descriptors; nothing is poisoned. **When a
-/// writer dies** or panics the lock is poisoned, as with [`Mutex`](crate::Mutex). At most 64 processes read at the same time; threads of one process count once.
+/// writer dies** or panics the lock is poisoned, as with [`Mutex`](crate::Mutex); one that had the lock and still waited for the readers counts as one that wrote. At most 64 processes read at the same time; threads of one process count once.
 ///
 /// ```
 /// use coproc::{RwLock, SharedValue};
@@ -197,7 +197,9 @@ impl<T: Plain> RwLock<T> {
             if self.writer.is_mine() {
                 return Err(LockError::Deadlock.into());
             }
-            if let Some(slot) = self.mark(holder) {
+            let slot = self.mark(holder);
+            let had_slot = slot.is_some();
+            if let Some(slot) = slot {
                 let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
                 match self.writer.state() {
                     State::Taken => drop(guard),
@@ -205,14 +207,12 @@ impl<T: Plain> RwLock<T> {
                     State::Poisoned(culprit) => return Err(LockError::Poisoned(self.writer.owner(culprit)).into()),
                 }
             }
-            // If the writer is dead: takes the lock over and leaves it poisoned.
-            match self.writer.acquire(Patience::Try) {
-                Ok(culprit) => {
-                    self.writer.release(culprit);
-                    continue;
-                }
-                Err(TryLockError::Lock(error)) => return Err(error.into()),
-                Err(_) => {}
+            if let Some(culprit) = self.writer.bury()? {
+                self.gate.notify_all();
+                return Err(LockError::Poisoned(self.writer.owner(culprit)).into());
+            }
+            if had_slot && self.writer.state() != State::Taken {
+                continue;
             }
             let deadline = match patience {
                 Patience::Until(deadline) => deadline,
@@ -236,15 +236,16 @@ impl<T: Plain> RwLock<T> {
         ];
         for usable in usable {
             for slot in all() {
-                let word = slot.load(Ordering::Relaxed);
-                let count = if word >> IDENTITY_SHIFT == holder { word & COUNT } else { 0 };
-                // SeqCst: as in `add`.
-                if usable(word)
-                    && slot
-                        .compare_exchange(word, holder << IDENTITY_SHIFT | (count + 1), Ordering::SeqCst, Ordering::Relaxed)
-                        .is_ok()
-                {
-                    return Some(slot);
+                let mut word = slot.load(Ordering::Relaxed);
+                // Again on the same slot, if another thread of this process was quicker: one slot is enough for all of them.
+                while usable(word) {
+                    let count = if word >> IDENTITY_SHIFT == holder { word & COUNT } else { 0 };
+                    let more = holder << IDENTITY_SHIFT | (count + 1);
+                    // SeqCst: as in `add`.
+                    match slot.compare_exchange(word, more, Ordering::SeqCst, Ordering::Relaxed) {
+                        Ok(_) => return Some(slot),
+                        Err(now) => word = now,
+                    }
                 }
             }
         }

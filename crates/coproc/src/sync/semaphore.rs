@@ -152,7 +152,13 @@ impl Semaphore {
                 continue;
             }
             if !self.sleepers.sleep(ticket, deadline) {
-                return Err(TryLockError::TimedOut);
+                // The last look: what there is may be a dead process's.
+                self.reap();
+                return match self.take(Patience::Yield) {
+                    Ok(permit) => permit.ok_or(TryLockError::TimedOut),
+                    Err(TryLockError::WouldBlock) => Err(TryLockError::TimedOut),
+                    Err(error) => Err(error),
+                };
             }
             slept = true;
             self.reap();
@@ -200,9 +206,14 @@ impl Semaphore {
         of(holder).or_else(|| of(0))
     }
 
-    /// Whether there is a slot for this process.
+    /// Whether there is a slot for this process, and it can count one more.
     fn has_slot(&self) -> bool {
-        self.slot(liveness::known_identity()).is_some()
+        let holder = liveness::known_identity();
+        let has_room = |slot: &AtomicU64| {
+            let word = slot.load(Ordering::Relaxed);
+            word >> IDENTITY_SHIFT != holder || word & COUNT < COUNT
+        };
+        self.slot(holder).is_some_and(has_room)
     }
 
     /// Takes back what dead processes held.
