@@ -12,6 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+pub mod rig;
+
 use coproc::{Event, Result, SharedArray};
 
 /// Where the lock word of a value or an array lies in its file.
