@@ -44,9 +44,9 @@ pub struct Barrier {
     /// Guards what is below.
     lock: RawLock,
     parties: AtomicU64,
-    /// The number of the round, times two; plus one while it is broken. One store ends a round.
+    /// The number of the round, times two; plus one while it is broken. One exchange ends a round; the lock is needed to end it well.
     round: AtomicU64,
-    /// How the last 64 rounds ended: bit (round % 64) is set if it was broken. Written before `round`.
+    /// How the last 64 rounds ended: bit (round % 64) is set if it was broken. Written before `round`, under the lock.
     broken: AtomicU64,
     sleepers: WaitWord,
     _pad: u32,
@@ -202,7 +202,8 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn abort(&self) -> Result<(), BarrierError> {
-        self.break_round_if(|_| true)
+        self.break_round(self.round.load(Ordering::Relaxed) >> 1);
+        Ok(())
     }
 
     /// Makes the barrier as new: all who wait get [`BarrierError::Broken`], those who come then begin a round.
@@ -210,14 +211,21 @@ impl Barrier {
     /// # Errors
     /// [`BarrierError::Lock`].
     pub fn reset(&self) -> Result<(), BarrierError> {
-        self.locked(Deadline::NEVER, |it| it.next_round(true))?;
+        self.locked(Deadline::NEVER, Self::start_anew)?;
         self.sleepers.notify_all();
         Ok(())
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<BarrierWaitResult, BarrierError> {
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
-        let arrival = self.locked(deadline, |it| it.arrive(holder))??;
+        let arrival = match self.locked(deadline, |it| it.arrive(holder)) {
+            Err(BarrierError::TimedOut) => {
+                // The others would wait for this one for ever.
+                self.break_round(self.round.load(Ordering::Relaxed) >> 1);
+                return Err(BarrierError::TimedOut);
+            }
+            arrival => arrival??,
+        };
         let (round, index) = match arrival {
             Arrival::Last { index } => {
                 self.sleepers.notify_all();
@@ -232,19 +240,23 @@ impl Barrier {
                 return end;
             }
             if !self.sleepers.sleep(ticket, deadline) {
-                self.break_round_if(|it| it.ended(round).is_none())?;
+                self.break_round(round);
                 return over().unwrap_or(Ok(BarrierWaitResult { index, leader: false })).map_err(|_| BarrierError::TimedOut);
             }
             if over().is_none() && self.has_lost_somebody(round) {
                 // Asked again under the lock, where no place changes hands.
-                self.break_round_if(|it| it.ended(round).is_none() && it.has_lost_somebody(round))?;
+                self.locked(Deadline::NEVER, |it| {
+                    if it.has_lost_somebody(round) {
+                        it.break_round(round);
+                    }
+                })?;
             }
         }
     }
 
     /// How this round ended, if it has.
     fn ended(&self, round: u64) -> Option<Result<(), BarrierError>> {
-        // Acquire: pairs with the Release in `next_round` and `break_round`; `broken`, and what the parties did before they arrived.
+        // Acquire: pairs with the Release in `end_well`, `start_anew` and `break_round`; `broken`, and what the parties did before they arrived.
         let now = self.round.load(Ordering::Acquire);
         if now == round << 1 {
             return None;
@@ -270,18 +282,18 @@ impl Barrier {
             return Err(BarrierError::Broken);
         }
         if self.has_lost_somebody(round) {
-            self.break_round();
+            self.break_round(round);
             return Err(BarrierError::Broken);
         }
         let index = self.waiting();
         // One for which there is no place would be missing for ever.
-        let member = self.member(holder).inspect_err(|_| self.break_round())?;
+        let member = self.member(holder).inspect_err(|_| self.break_round(round))?;
         // Also for the last one: if it is killed before it has ended the round, the others learn that a party died.
         let arrived = (member.arrived_in(round) + 1).min(COUNT);
         member.arrived.store(round << UPPER | arrived, Ordering::Relaxed);
         if u64::from(index) + 1 >= self.parties.load(Ordering::Relaxed) {
-            self.next_round(false);
-            return Ok(Arrival::Last { index });
+            // Not if somebody has run out of time at this moment.
+            return if self.end_well(round) { Ok(Arrival::Last { index }) } else { Err(BarrierError::Broken) };
         }
         Ok(Arrival::Waits { round, index })
     }
@@ -302,37 +314,35 @@ impl Barrier {
         Ok(member)
     }
 
-    /// Ends the round, well or badly, and begins the next. Under the lock.
-    fn next_round(&self, broken: bool) {
+    /// Ends the round well, and begins the next; `false` if it is broken. Under the lock.
+    fn end_well(&self, round: u64) -> bool {
+        self.broken.fetch_and(!(1 << (round % REMEMBERED)), Ordering::Relaxed);
+        // Release: pairs with the Acquire in `ended`; `broken`, and through the lock what all parties did.
+        let next = round.wrapping_add(1) << 1;
+        self.round.compare_exchange(round << 1, next, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    /// Ends the round badly, and begins the next. Under the lock.
+    fn start_anew(&self) {
         let round = self.round.load(Ordering::Relaxed) >> 1;
-        let bit = 1 << (round % REMEMBERED);
-        let ends = self.broken.load(Ordering::Relaxed);
-        self.broken.store(if broken { ends | bit } else { ends & !bit }, Ordering::Relaxed);
+        self.broken.fetch_or(1 << (round % REMEMBERED), Ordering::Relaxed);
         // Who died takes part no more.
-        for member in self.members.iter().filter(|_| broken) {
+        for member in &self.members {
             let who = member.who.load(Ordering::Relaxed);
             if who != 0 && !liveness::is_alive((&raw const *self).cast(), who >> UPPER) {
-                member.who.store(0, Ordering::Relaxed);
+                let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
-        // Release: pairs with the Acquire in `ended`; `broken`, and through the lock what all parties did.
+        // Release: pairs with the Acquire in `ended`; `broken`. Whether it was broken before, as others may do without the lock, is no matter.
         self.round.store(round.wrapping_add(1) << 1, Ordering::Release);
     }
 
-    /// Marks the round as broken, and lets all go. Under the lock.
-    fn break_round(&self) {
+    /// Marks this round as broken, unless it has ended, and lets all go. Needs no lock: a round ends by one exchange, well or badly.
+    fn break_round(&self, round: u64) {
         // Release: pairs with the Acquire in `ended`.
-        self.round.fetch_or(1, Ordering::Release);
-        self.sleepers.notify_all();
-    }
-
-    /// Breaks the round if, under the lock, this says so.
-    fn break_round_if(&self, broken: impl FnOnce(&Self) -> bool) -> Result<(), BarrierError> {
-        self.locked(Deadline::NEVER, |it| {
-            if broken(it) {
-                it.break_round();
-            }
-        })
+        if self.round.compare_exchange(round << 1, round << 1 | 1, Ordering::Release, Ordering::Relaxed).is_ok() {
+            self.sleepers.notify_all();
+        }
     }
 
     /// Runs this under the lock. Each round ends in one store, so what a dead owner of the lock left is a round that has ended or one
