@@ -185,11 +185,10 @@ impl RawLock {
         !word.is_free() && liveness::is_alive(self.address(), word.identity())
     }
 
-    /// Whether the calling thread has it. In a forked child nobody is known, and a free word names nobody either.
+    /// Whether the calling thread has it. In a forked child, however it was made, nobody is known.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        let me = Thread::last_known();
-        me != 0 && self.word().owner_bits() == me
+        Thread::known().is_some_and(|me| self.word().is_owned_by(me))
     }
 
     /// What a look at it shows.

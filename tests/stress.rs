@@ -1,0 +1,548 @@
+//! Many processes at one object, killed at random moments: for 2 seconds with each type, or for `COPROC_STRESS_SECONDS`.
+//!
+//! Each test counts what must never be (`violations`), and at the end all who are left must come to theirs. `--nocapture` shows
+//! the counts. That it passes proves little about windows of a few instructions: random kills seldom meet one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Mutex as Turn, MutexGuard as TurnGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use coproc::{
+    Barrier, BarrierError, Condvar, LockError, Mutex, Plain, Queue, Result, RwLock, Semaphore, Shareable, SharedValue,
+    TryLockError,
+};
+use coproc_pool::{Cause, Process};
+use coproc_tests::{Random, Watchdog, resume, signal, until, watchdog};
+
+/// How many processes there are at a time.
+const COUNT: usize = 6;
+const SOON: Duration = Duration::from_secs(20);
+
+/// What the processes of a test say about themselves.
+#[derive(Shareable)]
+#[repr(C)]
+struct Score {
+    turns: AtomicU64,
+    repairs: AtomicU64,
+    violations: AtomicU64,
+    stop: AtomicU64,
+}
+
+impl Score {
+    fn goes_on(&self) -> bool {
+        self.stop.load(SeqCst) == 0
+    }
+
+    fn turn(&self) {
+        self.turns.fetch_add(1, SeqCst);
+    }
+
+    fn never(&self, broken: bool) {
+        if broken {
+            self.violations.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+/// Equal whenever nobody is at work on them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Plain)]
+#[repr(C)]
+struct Twins {
+    left: u64,
+    right: u64,
+}
+
+fn duration() -> Duration {
+    let seconds = std::env::var("COPROC_STRESS_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(2))
+}
+
+/// One storm at a time, so each has the processors; and a watch over it.
+fn alone(what: &str) -> (TurnGuard<'static, ()>, Watchdog) {
+    static TURN: Turn<()> = Turn::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    (turn, watchdog(duration().as_secs() + 90, what))
+}
+
+/// A process that was killed while it did its work, and had found no fault.
+fn bury(process: Process<()>) {
+    match process.join() {
+        Err(error) if error.cause == (Cause::Killed { signal: 9 }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether a new process comes in the place of a dead one before that one is known to be dead, now and then.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Overlap {
+    Never,
+    Often,
+}
+
+/// Keeps so many processes at work, kills one after the other at random moments, and stops some of them for a while. Gives the
+/// number of kills, and those who are left.
+fn storm(
+    score: &Score,
+    overlap: Overlap,
+    spawn: impl Fn(usize) -> Result<Process<()>>,
+    before_kill: impl Fn(usize),
+    after_kill: impl Fn() -> Result<()>,
+) -> Result<(u64, Vec<Process<()>>)> {
+    let mut random = Random(std::process::id().into());
+    let mut all = (0..COUNT).map(&spawn).collect::<Result<Vec<_>>>()?;
+    let (end, mut kills) = (Instant::now() + duration(), 0);
+    while Instant::now() < end {
+        let seen = score.turns.load(SeqCst);
+        let steps = random.below(40);
+        until("those who are left go on", || score.turns.load(SeqCst) > seen + steps);
+        for _ in 0..random.below(2000) {
+            std::hint::spin_loop();
+        }
+        let victim = random.below(COUNT as u64) as usize;
+        let stopped = (victim + 1 + random.below(COUNT as u64 - 1) as usize) % COUNT;
+        let stopped = (random.below(8) == 0).then(|| all[stopped].pid());
+        if let Some(pid) = stopped {
+            signal(pid, libc::SIGSTOP);
+        }
+        before_kill(victim);
+        all[victim].kill()?;
+        if let Some(pid) = stopped {
+            resume(pid);
+        }
+        if overlap == Overlap::Often && random.below(2) == 0 {
+            bury(std::mem::replace(&mut all[victim], spawn(victim)?));
+        } else {
+            bury(all.remove(victim));
+            all.insert(victim, spawn(victim)?);
+        }
+        after_kill()?;
+        kills += 1;
+    }
+    Ok((kills, all))
+}
+
+fn finish(what: &str, score: &Score, kills: u64, left: Vec<Process<()>>) -> Result<()> {
+    for process in left {
+        process.join()?;
+    }
+    let [turns, repairs, violations] = [&score.turns, &score.repairs, &score.violations].map(|count| count.load(SeqCst));
+    println!("{what}: {kills} kills, {turns} turns, {repairs} repairs, {violations} violations");
+    assert_eq!(violations, 0);
+    assert!(kills > 0);
+    Ok(())
+}
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Locked {
+    score: Score,
+    twins: Mutex<Twins>,
+    /// Who is inside. Not 0 in a lock that one gets without a repair is an owner too many, or a death that nobody was told of.
+    inside: AtomicU64,
+}
+
+#[test]
+fn mutex() -> Result<()> {
+    fn work(state: SharedValue<Locked>) -> Result<()> {
+        while state.score.goes_on() {
+            let mut twins = state.twins.lock_or_repair(|twins, _| {
+                twins.right = twins.left;
+                state.inside.store(0, SeqCst);
+                state.score.repairs.fetch_add(1, SeqCst);
+            })?;
+            state.score.never(state.inside.swap(1, SeqCst) != 0 || twins.left != twins.right);
+            twins.left += 1;
+            state.score.turn();
+            twins.right += 1;
+            state.inside.store(0, SeqCst);
+        }
+        Ok(())
+    }
+    let _alone = alone("Mutex");
+    let state = SharedValue::<Locked>::zeroed()?;
+    let (kills, left) = storm(&state.score, Overlap::Often, |_| Process::spawn(work, (&state,)), |_| (), || Ok(()))?;
+    state.score.stop.store(1, SeqCst);
+    finish("Mutex", &state.score, kills, left)?;
+    drop(state.twins.lock_or_repair(|twins, _| twins.right = twins.left)?);
+    assert!(state.twins.try_lock().is_ok());
+    Ok(())
+}
+
+/// Where a writer's pid is noted.
+const WRITERS: usize = 1 << 16;
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Read {
+    score: Score,
+    twins: RwLock<Twins>,
+    writing: AtomicU64,
+    writers: [AtomicU64; WRITERS],
+}
+
+#[test]
+fn rwlock() -> Result<()> {
+    fn write(state: SharedValue<Read>) -> Result<()> {
+        let pid = u64::from(std::process::id());
+        state.writers[pid as usize % WRITERS].store(pid, SeqCst);
+        while state.score.goes_on() {
+            let mut twins = state.twins.write_or_repair(|twins, dead| {
+                // Only a writer poisons.
+                let noted = state.writers[dead.pid as usize % WRITERS].load(SeqCst);
+                state.score.never(dead.pid != 0 && noted != u64::from(dead.pid));
+                twins.right = twins.left;
+                state.writing.store(0, SeqCst);
+                state.score.repairs.fetch_add(1, SeqCst);
+            })?;
+            state.score.never(state.writing.swap(1, SeqCst) != 0 || twins.left != twins.right);
+            twins.left += 1;
+            state.score.turn();
+            twins.right += 1;
+            state.writing.store(0, SeqCst);
+        }
+        Ok(())
+    }
+    fn read(state: SharedValue<Read>) -> Result<()> {
+        while state.score.goes_on() {
+            match state.twins.read() {
+                Ok(twins) => {
+                    let before = *twins;
+                    state.score.never(state.writing.load(SeqCst) != 0 || before.left != before.right);
+                    state.score.turn();
+                    state.score.never(state.writing.load(SeqCst) != 0 || std::hint::black_box(*twins) != before);
+                }
+                // A writer is to repair it.
+                Err(LockError::Poisoned(_)) => std::thread::yield_now(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+    let _alone = alone("RwLock");
+    let state = SharedValue::<Read>::zeroed()?;
+    let spawn = |n| if n < 2 { Process::spawn(write, (&state,)) } else { Process::spawn(read, (&state,)) };
+    let (kills, left) = storm(&state.score, Overlap::Often, spawn, |_| (), || Ok(()))?;
+    state.score.stop.store(1, SeqCst);
+    finish("RwLock", &state.score, kills, left)?;
+    drop(state.twins.write_or_repair(|twins, _| twins.right = twins.left)?);
+    assert!(state.twins.try_read().is_ok());
+    assert!(state.twins.try_write().is_ok());
+    Ok(())
+}
+
+const PERMITS: usize = 3;
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Permits {
+    score: Score,
+    permits: Semaphore,
+    /// Odd while the process of that number has a permit.
+    holding: [AtomicU64; COUNT],
+    /// Not 0 from before a process is killed until another one has its number.
+    dying: [AtomicU64; COUNT],
+}
+
+impl Permits {
+    fn holding(&self) -> [u64; COUNT] {
+        std::array::from_fn(|n| self.holding[n].load(SeqCst))
+    }
+
+    /// How many certainly had a permit at one moment.
+    fn at_once(&self) -> usize {
+        let once = self.holding();
+        if once != self.holding() {
+            return 0;
+        }
+        once.iter().zip(&self.dying).filter(|(holding, dying)| *holding % 2 == 1 && dying.load(SeqCst) == 0).count()
+    }
+}
+
+#[test]
+fn semaphore() -> Result<()> {
+    fn work(state: SharedValue<Permits>, me: u64) -> Result<()> {
+        let mine = &state.holding[me as usize];
+        while state.score.goes_on() {
+            let permit = match state.permits.try_acquire() {
+                Ok(permit) => permit,
+                Err(TryLockError::WouldBlock) => state.permits.acquire()?,
+                Err(error) => return Err(error.into()),
+            };
+            mine.fetch_add(1, SeqCst);
+            state.score.never(state.at_once() > PERMITS);
+            state.score.turn();
+            mine.fetch_add(1, SeqCst);
+            drop(permit);
+        }
+        Ok(())
+    }
+    let _alone = alone("Semaphore");
+    let state = SharedValue::<Permits>::zeroed()?;
+    state.permits.release(PERMITS as u32)?;
+    // A number is given to the next process when the one before is dead, and its permit with it.
+    let spawn = |n: usize| {
+        state.holding[n].fetch_and(!1, SeqCst);
+        state.dying[n].store(0, SeqCst);
+        Process::spawn(work, (&state, n as u64))
+    };
+    let dies = |n: usize| state.dying[n].store(1, SeqCst);
+    let (kills, left) = storm(&state.score, Overlap::Never, spawn, dies, || Ok(()))?;
+    state.score.stop.store(1, SeqCst);
+    finish("Semaphore", &state.score, kills, left)?;
+    let permits = (0..PERMITS).map(|_| state.permits.acquire_timeout(SOON)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(state.permits.try_acquire().map(drop), Err(TryLockError::WouldBlock));
+    drop(permits);
+    assert_eq!(state.permits.available(), PERMITS as u64);
+    Ok(())
+}
+
+/// So many items can be told apart at a time; many more than can be on their way.
+const ITEMS: u64 = 1 << 16;
+const DRAWN: u64 = 1;
+const SENT: u64 = 2;
+const SEEN: u64 = 3;
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Items {
+    score: Score,
+    next: AtomicU64,
+    lost: AtomicU64,
+    /// Number of the item, times four, and what has become of it.
+    fate: [AtomicU64; ITEMS as usize],
+}
+
+impl Items {
+    fn fate(&self, item: u64) -> &AtomicU64 {
+        &self.fate[(item % ITEMS) as usize]
+    }
+}
+
+#[test]
+fn queue() -> Result<()> {
+    fn send(state: SharedValue<Items>, queue: Queue<(u64, u64)>) -> Result<()> {
+        let me = u64::from(std::process::id());
+        while state.score.goes_on() {
+            let item = state.next.fetch_add(1, SeqCst);
+            let before = state.fate(item).swap(item * 4 + DRAWN, SeqCst);
+            state.lost.fetch_add(u64::from(before % 4 == SENT), SeqCst);
+            if queue.send((me, item)).is_err() {
+                state.score.never(true);
+            }
+            let _ = state.fate(item).compare_exchange(item * 4 + DRAWN, item * 4 + SENT, SeqCst, SeqCst);
+        }
+        Ok(())
+    }
+    fn receive(state: SharedValue<Items>, queue: Queue<(u64, u64)>) -> Result<()> {
+        let mut last = HashMap::new();
+        while let Ok((sender, item)) = queue.recv() {
+            let before = state.fate(item).swap(item * 4 + SEEN, SeqCst);
+            // Seen already, or never sent.
+            state.score.never(before != item * 4 + DRAWN && before != item * 4 + SENT);
+            // What one sender sends comes in its order.
+            state.score.never(last.insert(sender, item).is_some_and(|last| last > item));
+            state.score.turn();
+        }
+        Ok(())
+    }
+    let _alone = alone("Queue");
+    let state = SharedValue::<Items>::zeroed()?;
+    let queue = Queue::new(16)?;
+    let dead_receivers = AtomicU64::new(0);
+    let spawn = |n| {
+        if n % 2 == 0 { Process::spawn(send, (&state, &queue)) } else { Process::spawn(receive, (&state, &queue)) }
+    };
+    let note = |n: usize| {
+        dead_receivers.fetch_add(n as u64 % 2, SeqCst);
+    };
+    let (kills, mut left) = storm(&state.score, Overlap::Often, spawn, note, || Ok(()))?;
+    state.score.stop.store(1, SeqCst);
+    let (mut senders, mut receivers) = (Vec::new(), Vec::new());
+    for (n, process) in left.drain(..).enumerate() {
+        if n % 2 == 0 { senders.push(process) } else { receivers.push(process) }
+    }
+    for sender in senders {
+        sender.join()?;
+    }
+    queue.close();
+    finish("Queue", &state.score, kills, receivers)?;
+    assert!(queue.is_empty());
+    let lost = state.lost.load(SeqCst) + state.fate.iter().filter(|fate| fate.load(SeqCst) % 4 == SENT).count() as u64;
+    let dead = dead_receivers.load(SeqCst);
+    println!("Queue: {lost} items lost with {dead} dead receivers");
+    assert!(lost <= dead);
+    Ok(())
+}
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Meeting {
+    score: Score,
+    barrier: Barrier,
+    /// How often each index was given, and how often a leader was named.
+    indices: [AtomicU64; COUNT],
+    leaders: AtomicU64,
+    breaks: AtomicU64,
+}
+
+#[test]
+fn barrier() -> Result<()> {
+    fn work(state: SharedValue<Meeting>, announced: bool) -> Result<()> {
+        let _party = if announced { Some(state.barrier.party()?) } else { None };
+        while state.score.goes_on() {
+            match state.barrier.wait_timeout(SOON) {
+                Ok(place) => {
+                    state.indices[place.index() as usize].fetch_add(1, SeqCst);
+                    state.leaders.fetch_add(u64::from(place.is_leader()), SeqCst);
+                    state.score.never(place.is_leader() != (place.index() as usize == COUNT - 1));
+                    state.score.turn();
+                }
+                Err(BarrierError::Broken) => {
+                    state.breaks.fetch_add(1, SeqCst);
+                    until("the barrier is mended", || !state.barrier.is_broken() || !state.score.goes_on());
+                }
+                Err(error) => {
+                    // Nobody waits for the dead.
+                    state.score.never(true);
+                    return Err(error.into());
+                }
+            }
+        }
+        Ok(())
+    }
+    let _alone = alone("Barrier");
+    let state = SharedValue::new(Meeting {
+        score: Score { turns: 0.into(), repairs: 0.into(), violations: 0.into(), stop: 0.into() },
+        barrier: Barrier::new(COUNT as u32),
+        indices: [const { AtomicU64::new(0) }; COUNT],
+        leaders: 0.into(),
+        breaks: 0.into(),
+    })?;
+    let mend = || {
+        state.score.repairs.fetch_add(1, SeqCst);
+        Ok(state.barrier.reset()?)
+    };
+    // Nobody has died since the last reset.
+    let whole = |_| state.score.never(state.barrier.is_broken());
+    let (kills, left) = storm(&state.score, Overlap::Often, |n| Process::spawn(work, (&state, n % 2 == 0)), whole, mend)?;
+    state.score.stop.store(1, SeqCst);
+    // Who is through its last round leaves the others waiting.
+    state.barrier.abort()?;
+    finish("Barrier", &state.score, kills, left)?;
+    let indices = state.indices.each_ref().map(|count| count.load(SeqCst));
+    let (most, least) = (indices.iter().max().copied().unwrap_or(0), indices.iter().min().copied().unwrap_or(0));
+    let leaders = state.leaders.load(SeqCst);
+    println!("Barrier: indices {indices:?}, {leaders} leaders, {} broken waits", state.breaks.load(SeqCst));
+    // In each round each index is given once; a killed process may not have noted its own.
+    assert!(most - least <= kills, "{indices:?}");
+    assert!(leaders.abs_diff(indices[COUNT - 1]) <= kills, "{leaders} {indices:?}");
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, Default, Plain)]
+#[repr(C)]
+struct Stock {
+    items: u64,
+    produced: u64,
+    consumed: u64,
+}
+
+const ROOM: u64 = 3;
+
+#[derive(Shareable)]
+#[repr(C)]
+struct Shop {
+    score: Score,
+    stock: Mutex<Stock>,
+    arrived: Condvar,
+    room: Condvar,
+}
+
+impl Shop {
+    /// Waits until this is so no more, with a look now and then: who died before it notified has notified nobody.
+    fn change(&self, on: &Condvar, wait: impl Fn(&Stock) -> bool, change: impl FnOnce(&mut Stock)) -> Result<(), LockError> {
+        let mend = |stock: &mut Stock, _| {
+            stock.items = stock.produced - stock.consumed;
+            self.score.repairs.fetch_add(1, SeqCst);
+        };
+        loop {
+            let guard = self.stock.lock_or_repair(mend)?;
+            let waited = on.wait_timeout_while(guard, Duration::from_millis(50), |stock| self.score.goes_on() && wait(stock));
+            match waited {
+                Ok((mut stock, true)) => {
+                    self.score.never(stock.items != stock.produced - stock.consumed || stock.items > ROOM);
+                    if !wait(&stock) {
+                        change(&mut stock);
+                        self.score.turn();
+                    }
+                    return Ok(());
+                }
+                Ok((_, false)) | Err(LockError::Poisoned(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+#[test]
+fn condvar() -> Result<()> {
+    fn produce(shop: SharedValue<Shop>) -> Result<()> {
+        while shop.score.goes_on() {
+            shop.change(
+                &shop.room,
+                |stock| stock.items == ROOM,
+                |stock| {
+                    stock.produced += 1;
+                    stock.items += 1;
+                },
+            )?;
+            shop.arrived.notify_one();
+        }
+        Ok(())
+    }
+    fn consume(shop: SharedValue<Shop>) -> Result<()> {
+        while shop.score.goes_on() {
+            shop.change(
+                &shop.arrived,
+                |stock| stock.items == 0,
+                |stock| {
+                    stock.consumed += 1;
+                    stock.items -= 1;
+                },
+            )?;
+            shop.room.notify_one();
+        }
+        Ok(())
+    }
+    /// With no look now and then: where nobody dies no wake is lost.
+    fn trade(shop: SharedValue<Shop>, produces: bool) -> Result<()> {
+        for _ in 0..500 {
+            let (on, other) = if produces { (&shop.room, &shop.arrived) } else { (&shop.arrived, &shop.room) };
+            let wait = |stock: &mut Stock| if produces { stock.items == ROOM } else { stock.items == 0 };
+            let mut stock = on.wait_while(shop.stock.lock()?, wait)?;
+            if produces {
+                stock.items += 1
+            } else {
+                stock.items -= 1
+            }
+            drop(stock);
+            other.notify_one();
+        }
+        Ok(())
+    }
+    let _alone = alone("Condvar");
+    let shop = SharedValue::<Shop>::zeroed()?;
+    let spawn = |n| if n % 2 == 0 { Process::spawn(produce, (&shop,)) } else { Process::spawn(consume, (&shop,)) };
+    let (kills, left) = storm(&shop.score, Overlap::Often, spawn, |_| (), || Ok(()))?;
+    shop.score.stop.store(1, SeqCst);
+    shop.arrived.notify_all();
+    shop.room.notify_all();
+    finish("Condvar", &shop.score, kills, left)?;
+    drop(shop.stock.lock_or_repair(|stock, _| stock.items = stock.produced - stock.consumed)?);
+    let all = (0..4).map(|n| Process::spawn(trade, (&shop, n % 2 == 0))).collect::<Result<Vec<_>>>()?;
+    for process in all {
+        process.join()?;
+    }
+    Ok(())
+}
