@@ -1,7 +1,6 @@
 //! Models of the protocols of `coproc`: the library's own sources (see `build.rs`) over a modelled kernel. See `README.md`.
 
-#![allow(dead_code, unused_imports, reason = "the models use a part of what the library is made of")]
-#![allow(clippy::all, reason = "what is copied is checked where it comes from")]
+#![cfg_attr(not(test), allow(dead_code, unused_imports, unused_macros))]
 
 include!(concat!(env!("OUT_DIR"), "/library.rs"));
 

@@ -24,7 +24,7 @@ pub(crate) mod plain {
 
 pub(crate) mod error {
     #[derive(Debug)]
-    pub(crate) enum Error {
+    pub enum Error {
         Empty,
         TooLarge { len: usize, size: usize },
     }
@@ -45,7 +45,7 @@ pub(crate) mod message {
     use crate::world;
 
     /// What goes through a queue: a number whose bytes are watched for races.
-    pub(crate) trait Item: Sized {
+    pub trait Item: Sized {
         const SIZE: usize = 8;
         const LAYOUT: u64 = 0;
         fn write(&self, to: &mut Writer);
@@ -62,8 +62,8 @@ pub(crate) mod message {
         }
     }
 
-    pub(crate) struct Writer(*mut u8);
-    pub(crate) struct Reader(*mut u8);
+    pub struct Writer(*mut u8);
+    pub struct Reader(*mut u8);
 
     impl Writer {
         pub(crate) unsafe fn slot(at: *mut u8, _: usize) -> Self {
@@ -89,6 +89,7 @@ pub(crate) mod segment {
         Queue,
     }
 
+    #[allow(dead_code, reason = "as in the library")]
     pub(crate) struct Plan {
         pub(crate) kind: Kind,
         pub(crate) layout: u64,
@@ -102,19 +103,16 @@ pub(crate) mod segment {
 
     /// Zeroed memory.
     #[derive(Clone)]
-    pub(crate) struct Segment {
-        memory: NonNull<Line>,
-        owned: Arc<Owned>,
-    }
+    pub(crate) struct Segment(Arc<Memory>);
 
-    struct Owned(NonNull<[Line]>);
+    struct Memory(NonNull<[Line]>);
 
     // SAFETY: it holds words that are reached through the model's atomics and bytes only.
-    unsafe impl Send for Segment {}
+    unsafe impl Send for Memory {}
     // SAFETY: as above.
-    unsafe impl Sync for Segment {}
+    unsafe impl Sync for Memory {}
 
-    impl Drop for Owned {
+    impl Drop for Memory {
         fn drop(&mut self) {
             // SAFETY: made by `into_raw` in `create`, once.
             drop(unsafe { Box::from_raw(self.0.as_ptr()) });
@@ -125,12 +123,12 @@ pub(crate) mod segment {
         pub(crate) fn create(plan: Plan) -> Result<Self> {
             let lines = vec![Line([0; 16]); plan.body.div_ceil(128)].into_boxed_slice();
             // SAFETY: what `into_raw` gives is not null.
-            let owned = unsafe { NonNull::new_unchecked(Box::into_raw(lines)) };
-            Ok(Self { memory: owned.cast(), owned: Arc::new(Owned(owned)) })
+            let lines = unsafe { NonNull::new_unchecked(Box::into_raw(lines)) };
+            Ok(Self(Arc::new(Memory(lines))))
         }
 
         pub(crate) fn body(&self) -> NonNull<u8> {
-            self.memory.cast()
+            self.0.0.cast()
         }
 
         pub(crate) fn len(&self) -> usize {

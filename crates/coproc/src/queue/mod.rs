@@ -323,7 +323,7 @@ impl<T: Item> Queue<T> {
                 Err(Stop::Wait) => {}
                 result => {
                     if slept {
-                        here.pass_on(!self.ring.must_wait(end));
+                        here.pass_on(|| !self.ring.must_wait(end));
                     }
                     return result;
                 }

@@ -142,7 +142,7 @@ impl Semaphore {
                 Ok(None) => {}
                 result => {
                     if slept {
-                        self.sleepers.pass_on(self.available() > 0);
+                        self.sleepers.pass_on(|| self.available() > 0);
                     }
                     return Ok(result?.ok_or(LockError::Corrupted)?);
                 }
@@ -175,7 +175,8 @@ impl Semaphore {
         self.lock.acquire(patience)?;
         let taken = self.available() > 0 && self.slot(holder).is_some_and(|slot| add_one(slot, holder));
         self.lock.release(None);
-        Ok(taken.then_some(Permit { of: self, holder }))
+        // Not `then_some`: a permit that was made and is not given out would be given back.
+        Ok(taken.then(|| Permit { of: self, holder }))
     }
 
     /// Gives back a permit that `holder` has: to all, or to nobody.

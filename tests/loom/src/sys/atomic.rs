@@ -19,14 +19,14 @@ pub(crate) fn compiler_fence(_: Ordering) {
     }
 }
 
-/// Runs one access. loom takes a SeqCst access for an AcqRel one, and would find faults where there are none; so there is a SeqCst fence
-/// before each, or after each, as the model says: the two ways in which compilers make such accesses. That is stronger than SeqCst on
-/// what is before, or after, so a model in which they matter is run both ways.
+/// Runs one access. loom takes a SeqCst access for an AcqRel one. Most protocols are right all the same. Where one is not, the model has a
+/// SeqCst fence before each, or after each: the two ways in which compilers make such accesses, tried one after the other.
 fn access<R>(order: Ordering, run: impl FnOnce() -> R) -> R {
     if order != Ordering::SeqCst {
         return run();
     }
     match world::get().options.fences {
+        Fences::None => run(),
         Fences::Before => {
             world::fence();
             run()
@@ -47,7 +47,8 @@ macro_rules! atomic {
         #[repr(transparent)]
         pub(crate) struct $name(std::sync::atomic::$name);
 
-        #[cfg_attr(not(loom), allow(clippy::unnecessary_cast))]
+        #[allow(dead_code, reason = "not every method of every width is used")]
+        #[cfg_attr(not(loom), allow(clippy::unnecessary_cast, clippy::useless_conversion))]
         impl $name {
             pub(crate) const fn new(value: $int) -> Self {
                 Self(std::sync::atomic::$name::new(value))
@@ -70,33 +71,51 @@ macro_rules! atomic {
                 self.word(|word| word.load(Ordering::Relaxed)) as $int
             }
 
+            #[track_caller]
+            fn note(&self, what: &'static str, seen: Option<$int>, left: Option<$int>) {
+                world::get().note(what, (&raw const *self).addr(), seen.map(u64::from), left.map(u64::from));
+            }
+
+            #[track_caller]
             pub(crate) fn load(&self, order: Ordering) -> $int {
                 if !world::step() {
                     return 0;
                 }
-                access(order, || self.word(|word| word.load(order))) as $int
+                let value = access(order, || self.word(|word| word.load(order))) as $int;
+                self.note("load", Some(value), None);
+                value
             }
 
+            #[track_caller]
             pub(crate) fn store(&self, value: $int, order: Ordering) {
                 if world::step() {
                     access(order, || self.word(|word| word.store(value.into(), order)));
+                    self.note("store", None, Some(value));
                 }
             }
 
+            #[track_caller]
             pub(crate) fn compare_exchange(&self, old: $int, new: $int, yes: Ordering, no: Ordering) -> Result<$int, $int> {
                 if !world::step() {
                     return Ok(old);
                 }
                 assert_eq!(no, Ordering::Relaxed, "a failed exchange that orders anything is not modelled");
                 let exchange = || self.word(|word| word.compare_exchange(old.into(), new.into(), yes, no));
-                access(yes, exchange).map(|value| value as $int).map_err(|value| value as $int)
+                let result = access(yes, exchange).map(|value| value as $int).map_err(|value| value as $int);
+                match result {
+                    Ok(old) => self.note("exchange", Some(old), Some(new)),
+                    Err(other) => self.note("failed exchange", Some(other), None),
+                }
+                result
             }
 
             /// Never fails without reason.
+            #[track_caller]
             pub(crate) fn compare_exchange_weak(&self, old: $int, new: $int, yes: Ordering, no: Ordering) -> Result<$int, $int> {
                 self.compare_exchange(old, new, yes, no)
             }
 
+            #[track_caller]
             pub(crate) fn fetch_update(
                 &self,
                 yes: Ordering,
@@ -117,11 +136,14 @@ macro_rules! atomic {
         }
     };
     ($int:ident $($method:ident)*) => {$(
+        #[track_caller]
         pub(crate) fn $method(&self, value: $int, order: Ordering) -> $int {
             if !world::step() {
                 return 0;
             }
-            access(order, || self.word(|word| word.$method(value.into(), order))) as $int
+            let old = access(order, || self.word(|word| word.$method(value.into(), order))) as $int;
+            self.note(stringify!($method), Some(old), Some(value));
+            old
         }
     )*};
 }

@@ -1,27 +1,30 @@
 //! `futex(2)`, modelled: the sleepers of all words, first come first woken, under the one lock of the modelled kernel.
 //!
-//! A slice never ends by itself, so a wake that is lost is a deadlock, which loom finds. There are two exceptions: a death ends the slice
-//! of every sleeper, and of who comes to sleep next without having noticed it, once; and a thread that the model calls impatient sleeps so
-//! many slices that end at whatever moment.
+//! A slice never ends by itself, so a wake that is lost is a deadlock, which loom finds. There are two exceptions: a death ends the slice of
+//! every sleeper, and on every word the first that a thread begins after it; and a thread that the model calls impatient sleeps so many
+//! slices that end at whatever moment.
 
 use std::time::Duration;
 
 use super::atomic::AtomicU32;
 use crate::world;
 
-pub(crate) fn wait(word: &AtomicU32, value: u32, slice: Duration) {
+#[track_caller]
+pub(crate) fn wait(word: &AtomicU32, value: u32, _: Duration) {
     if world::step() {
         let address = (&raw const *word).addr();
-        world::get().sleep(address, slice, || word.peek() == value);
+        world::get().sleep(address, || word.peek() == value);
     }
 }
 
+#[track_caller]
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     if world::step() {
         world::get().wake((&raw const *word).addr(), count);
     }
 }
 
+#[track_caller]
 pub(crate) fn wake_all(word: &AtomicU32) {
     wake(word, u32::MAX);
 }
