@@ -568,12 +568,7 @@ fn strange_words_are_bounded() -> Result<()> {
     for _ in 0..200 {
         let barrier = barrier(2)?;
         for _ in 0..1 + random.below(4) {
-            let word = match random.below(4) {
-                0 => random.below(8),
-                1 => u64::MAX - random.below(8),
-                2 => 1 << random.below(64),
-                _ => random.next(),
-            };
+            let word = random.strange_word();
             // The value's lock has a line of its own; behind it the barrier.
             let words = size_of::<Barrier>() as u64 / 8;
             poke(&barrier, LOCK_WORD + 64 + 8 * random.below(words), word);

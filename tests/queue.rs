@@ -882,12 +882,7 @@ fn random_bytes_are_errors_or_items_but_no_crash_and_no_hang() -> Result<()> {
         let size = bytes_of(&queue).len() as u64;
         for _ in 0..1 + random.below(6) {
             // Small numbers, numbers near the ends, single bits and noise; the header is read only when it is attached.
-            let word = match random.below(4) {
-                0 => random.below(8),
-                1 => u64::MAX - random.below(8),
-                2 => 1 << random.below(64),
-                _ => random.next(),
-            };
+            let word = random.strange_word();
             let at = 128 + 8 * random.below((size - 128) / 8);
             file.write_all_at(&word.to_le_bytes(), at).unwrap();
         }

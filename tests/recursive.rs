@@ -377,12 +377,7 @@ fn strange_words_are_bounded() -> Result<()> {
     for _ in 0..200 {
         let n = zero()?;
         for _ in 0..1 + random.below(3) {
-            let word = match random.below(4) {
-                0 => random.below(8),
-                1 => u64::MAX - random.below(8),
-                2 => 1 << random.below(64),
-                _ => random.next(),
-            };
+            let word = random.strange_word();
             // The value's lock has a line of its own; behind it this one.
             let words = size_of::<RecursiveMutex<u64>>() as u64 / 8;
             poke(&n, LOCK_WORD + 64 + 8 * random.below(words), word);

@@ -381,6 +381,16 @@ pub fn leftovers() -> Vec<PathBuf> {
 pub struct Random(pub u64);
 
 impl Random {
+    /// A word as a hostile peer would choose it: a small number, one near the end, a single bit, or noise.
+    pub fn strange_word(&mut self) -> u64 {
+        match self.below(4) {
+            0 => self.below(8),
+            1 => u64::MAX - self.below(8),
+            2 => 1 << self.below(64),
+            _ => self.next(),
+        }
+    }
+
     /// The next number.
     #[allow(clippy::should_implement_trait, reason = "it never ends")]
     pub fn next(&mut self) -> u64 {

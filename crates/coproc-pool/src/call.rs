@@ -7,8 +7,6 @@ use std::ptr::NonNull;
 use coproc::__private::{Failure, Parcel};
 use coproc::{Arg, Message, Outcome, Writer};
 
-use crate::child::reader;
-
 /// A function that can be called in another process with `Args`, a tuple of what its parameters are made from.
 ///
 /// Implemented for functions and closures of up to 8 parameters that capture nothing; `Sig` is the function's own signature, found by the
@@ -51,7 +49,7 @@ macro_rules! calls {
 
             #[allow(unused_variables, unused_mut, reason = "a function of no parameters")]
             fn call(self, args: Parcel) -> Option<Result<Out::Output, Failure>> {
-                let mut reader = reader(&args);
+                let mut reader = args.reader();
                 $(let $name = $param::read(&mut reader)?;)*
                 drop(args);
                 Some(self($($name),*).settle())

@@ -8,7 +8,7 @@ use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::sync::OnceLock;
 
 use coproc::__private::{Failure, Parcel, join_family};
-use coproc::{Message, Reader, Writer};
+use coproc::{Error, Message};
 
 use crate::channel::{Channel, Received};
 use crate::image;
@@ -47,7 +47,7 @@ pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
 
     let report = match prepare(ticket, channel) {
         Ok((entry, arguments)) => entry(arguments, channel),
-        Err(message) => Report::unreadable(message),
+        Err(error) => Report::unreadable(error.to_string()),
     };
     // If the parent has gone meanwhile nobody wants to know.
     let _ = channel.send(&report);
@@ -55,21 +55,20 @@ pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
 }
 
 /// Joins the family, takes the arguments, finds the function.
-fn prepare(ticket: &Ticket, channel: &Channel) -> Result<(Entry, Parcel), String> {
-    let mut byte = [0];
-    let registry = channel.recv_files(&mut byte, true).map_err(|error| error.to_string())?;
-    let registry = registry.and_then(|(_, files)| files.into_iter().next()).ok_or("the parent sent no registry")?;
-    join_family(registry).map_err(|error| error.to_string())?;
-    let arguments = match channel.recv(true).map_err(|error| error.to_string())? {
+fn prepare(ticket: &Ticket, channel: &Channel) -> coproc::Result<(Entry, Parcel)> {
+    let registry = channel.recv_files(&mut [0], true)?.and_then(|(_, files)| files.into_iter().next());
+    join_family(registry.ok_or_else(|| Error::other("the parent sent no registry"))?)?;
+    let arguments = match channel.recv(true)? {
         Received::Parcel(parcel) => parcel,
-        Received::Nothing | Received::End => return Err("the parent sent no arguments".into()),
+        Received::Nothing | Received::End => return Err(Error::other("the parent sent no arguments")),
     };
     let mut word = [0; GO.len()];
-    let word_len = channel.recv_files(&mut word, true).map_err(|error| error.to_string())?.map_or(0, |(len, _)| len);
-    if word[..word_len] != *GO {
-        return Err("the parent has gone".into());
+    let len = channel.recv_files(&mut word, true)?.map_or(0, |(len, _)| len);
+    if word[..len] != *GO {
+        return Err(Error::other("the parent has gone"));
     }
-    let entry = image::address_of(ticket.entry).ok_or("the function to call is not in this executable")?;
+    let entry = image::address_of(ticket.entry);
+    let entry = entry.ok_or_else(|| Error::other("the function to call is not in this executable"))?;
     // SAFETY: the ticket comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
     // an `Entry`, and there is code.
     let entry = unsafe { std::mem::transmute::<usize, Entry>(entry) };
@@ -115,14 +114,4 @@ fn panicked(info: &PanicHookInfo<'_>) {
     } else {
         LAST_PANIC.set(Some((message, backtrace)));
     }
-}
-
-/// Reads what is left of a parcel, after the part that says what it is.
-pub(crate) fn reader(parcel: &Parcel) -> Reader<'_> {
-    Reader::new(&parcel.bytes, &parcel.segments)
-}
-
-/// Appends to a parcel.
-pub(crate) fn writer(parcel: &mut Parcel) -> Writer<'_> {
-    Writer::parcel(parcel)
 }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use coproc::__private::{Parcel, Segment, family};
-use coproc::{Error, Message, Reader, Result, Writer};
+use coproc::{Error, Message, Result};
 use rustix::process::Pid;
 
 use crate::channel::Channel;
@@ -28,7 +28,7 @@ pub(crate) const FIRST_OTHER_FILE: u32 = 5;
 pub(crate) type Entry = fn(Parcel, &Channel) -> Parcel;
 
 /// What a child is told before anything else. Lies in a segment that nobody can change.
-#[derive(Debug)]
+#[derive(Debug, Message)]
 pub(crate) struct Ticket {
     /// [`hook::fingerprint`] of the parent.
     pub(crate) fingerprint: u64,
@@ -40,18 +40,6 @@ pub(crate) struct Ticket {
     pub(crate) close_rest: bool,
     /// The child's name.
     pub(crate) name: String,
-}
-
-impl Message for Ticket {
-    fn write(&self, to: &mut Writer<'_>) {
-        (self.fingerprint, self.entry, self.parent, self.close_rest).write(to);
-        self.name.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (fingerprint, entry, parent, close_rest) = Message::read(from)?;
-        Some(Self { fingerprint, entry, parent, close_rest, name: String::read(from)? })
-    }
 }
 
 /// Starts a child that runs `entry` on `arguments`; with this process's end of its channel.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use coproc::__private::Parcel;
-use coproc::{Message, Result, Writer};
+use coproc::{Message, Result};
 use rustix::process::Signal;
 
 use crate::call::{Call, function};
@@ -90,7 +90,7 @@ impl<T: Message> Process<T> {
         }
         let _ = f;
         let mut arguments = Parcel::default();
-        F::pack(&args, &mut Writer::parcel(&mut arguments));
+        F::pack(&args, &mut arguments.writer());
         let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
         let name = next_name("Process");
         let (child, channel) = launch::start(entry, &name, &arguments)?;

@@ -70,11 +70,9 @@ impl Crew {
         let result = self.rounds(job, &mut ledger);
         if result.is_err() {
             // Those who are still at it must not be when the next job comes.
-            for seat in 0..self.seats.len() {
-                if self.seats[seat].busy {
-                    let _ = self.seats[seat].child.signal(Signal::KILL);
-                    self.seats[seat].child.wait();
-                }
+            for worker in self.seats.iter().filter(|worker| worker.busy) {
+                let _ = worker.child.signal(Signal::KILL);
+                worker.child.wait();
             }
         }
         result.map(|()| ledger)
@@ -84,7 +82,6 @@ impl Crew {
     fn rounds(&mut self, job: &Job, ledger: &mut Ledger) -> Result<(), PoolError> {
         loop {
             job.rewind();
-            let deaths = ledger.deaths.len();
             let mut lost = false;
             for seat in 0..self.seats.len() {
                 if job.has_unclaimed() {
@@ -94,10 +91,10 @@ impl Crew {
             while self.seats.iter().any(|worker| worker.busy) {
                 lost |= self.attend(job, ledger)?;
             }
-            if lost || ledger.deaths.len() > deaths {
+            if lost {
                 reopen(job, ledger);
             }
-            if !job.states().iter().any(|state| state.load(Ordering::Relaxed) == OPEN) || job.items() == 0 {
+            if !job.states().iter().any(|state| state.load(Ordering::Relaxed) == OPEN) {
                 return Ok(());
             }
         }

@@ -12,7 +12,7 @@ use coproc::{Error, FrozenArray, Message, Outcome, Reader, Result, SharedArray, 
 
 use crate::call::function;
 use crate::channel::Channel;
-use crate::child::{guarded, reader, writer};
+use crate::child::guarded;
 use crate::image;
 use crate::report::Report;
 
@@ -202,7 +202,7 @@ impl Inputs {
         let mut starts = Vec::new();
         for item in items {
             starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
-            item.write(&mut writer(&mut parcel));
+            item.write(&mut parcel.writer());
         }
         let len = starts.len();
         // A frozen array has an element at least.
@@ -343,7 +343,7 @@ struct Batch {
 impl Batch {
     fn push<M: Message>(&mut self, item: usize, report: &Report<M>) {
         self.items.push(item);
-        report.write(&mut writer(&mut self.reports));
+        report.write(&mut self.reports.writer());
     }
 
     fn send(&mut self, channel: &Channel) -> Result<()> {
@@ -360,13 +360,13 @@ impl Batch {
 
 /// The numbers of the items in a batch.
 pub(crate) fn batched_items(batch: &Parcel) -> Option<Vec<usize>> {
-    let (tag, items) = <(u8, Vec<usize>)>::read(&mut reader(batch))?;
+    let (tag, items) = <(u8, Vec<usize>)>::read(&mut batch.reader())?;
     (tag == BATCH).then_some(items)
 }
 
 /// The reports of a batch, by item.
 pub(crate) fn open_batch<M: Message>(batch: &Parcel, mut give: impl FnMut(usize, Report<M>)) -> Option<()> {
-    let mut reader = reader(batch);
+    let mut reader = batch.reader();
     let (_, items) = <(u8, Vec<usize>)>::read(&mut reader)?;
     for item in items {
         give(item, Report::read(&mut reader)?);

@@ -35,6 +35,6 @@ pub(super) fn serve(_: Parcel, channel: &Channel) -> Parcel {
 /// The job for the worker on this seat.
 pub(super) fn order(seat: usize, job: &Job) -> Parcel {
     let mut parcel = Parcel::of(&seat);
-    job.write(&mut crate::child::writer(&mut parcel));
+    job.write(&mut parcel.writer());
     parcel
 }

@@ -2,8 +2,7 @@
 
 use std::error::Error as StdError;
 
-use super::{Message, Reader, Writer};
-use crate::{Error, LockError};
+use crate::{Error, LockError, Message};
 
 /// What a function that runs in another process may return: any [`Message`], or a `Result` of one with a usual error type.
 ///
@@ -24,7 +23,7 @@ pub trait Outcome: Sized + 'static {
 }
 
 /// An error in the form in which it crosses: its text and the texts of its sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Message)]
 pub struct Failure {
     /// The error's text.
     pub message: String,
@@ -37,17 +36,6 @@ impl Failure {
     pub fn of(error: &(dyn StdError + 'static)) -> Self {
         let chain = std::iter::successors(error.source(), |&source| source.source());
         Self { message: error.to_string(), chain: chain.map(ToString::to_string).collect() }
-    }
-}
-
-impl Message for Failure {
-    fn write(&self, to: &mut Writer<'_>) {
-        self.message.write(to);
-        self.chain.write(to);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Some(Self { message: String::read(from)?, chain: Vec::read(from)? })
     }
 }
 

@@ -21,13 +21,23 @@ impl Parcel {
     /// A parcel that holds this message.
     pub fn of<M: crate::Message>(message: &M) -> Self {
         let mut parcel = Self::default();
-        message.write(&mut Writer::parcel(&mut parcel));
+        message.write(&mut parcel.writer());
         parcel
+    }
+
+    /// Appends to it.
+    pub fn writer(&mut self) -> Writer<'_> {
+        Writer::parcel(self)
+    }
+
+    /// Reads from its start.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.bytes, &self.segments)
     }
 
     /// Reads the message; `None` if this is not one, or more than one.
     pub fn open<M: crate::Message>(&self) -> Option<M> {
-        let mut reader = Reader::new(&self.bytes, &self.segments);
+        let mut reader = self.reader();
         M::read(&mut reader).filter(|_| reader.remaining() == 0)
     }
 }

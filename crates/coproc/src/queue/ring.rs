@@ -25,7 +25,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::segment::Segment;
-use crate::sync::{LockError, Patience, RawLock, TryLockError, WaitWord};
+use crate::sync::{Held, LockError, Patience, RawLock, TryLockError, WaitWord};
 
 /// From the start of the body to the first slot, in bytes.
 const SLOTS: usize = size_of::<Control>();
@@ -227,7 +227,7 @@ impl Ring {
         mut work: impl FnMut(usize, *mut u8),
     ) -> Result<usize, Stop> {
         let side = self.side(end);
-        let held = Held::take(&side.lock, patience)?;
+        let held = hold(&side.lock, patience)?;
         // SeqCst: stands in one order with the exchange of the lock before it, and with the looks in `is_drained`.
         if end == End::Send && self.control().signals.closed.load(Ordering::SeqCst) != 0 {
             return Err(Stop::Closed);
@@ -322,25 +322,12 @@ impl Ring {
     }
 }
 
-/// A side's lock, held; given back also when an item's `write` or `read` panics.
-struct Held<'a>(&'a RawLock);
-
-impl<'a> Held<'a> {
-    fn take(lock: &'a RawLock, patience: Patience) -> Result<Self, Stop> {
-        // That the last owner died is no matter: `settle` mends what it left, and there is no poison.
-        match lock.acquire(patience) {
-            Ok(_) => Ok(Self(lock)),
-            Err(TryLockError::WouldBlock | TryLockError::TimedOut) => Err(Stop::Busy),
-            Err(TryLockError::Lock(LockError::Deadlock)) => Err(Stop::Busy),
-            Err(TryLockError::Lock(_)) => Err(Stop::Corrupted),
-        }
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.release(None);
-    }
+/// Takes a side's lock. What a dead owner left is mended by `settle`.
+fn hold(lock: &RawLock, patience: Patience) -> Result<Held<'_>, Stop> {
+    lock.hold(patience).map_err(|error| match error {
+        TryLockError::WouldBlock | TryLockError::TimedOut | TryLockError::Lock(LockError::Deadlock) => Stop::Busy,
+        TryLockError::Lock(_) => Stop::Corrupted,
+    })
 }
 
 #[cfg(test)]

@@ -348,13 +348,11 @@ impl Barrier {
     /// Runs this under the lock. Each round ends in one store, so what a dead owner of the lock left is a round that has ended or one
     /// that has not: there is nothing to repair.
     fn locked<'a, R>(&'a self, deadline: Deadline, work: impl FnOnce(&'a Self) -> R) -> Result<R, BarrierError> {
-        self.lock.acquire(Patience::Until(deadline)).map_err(|error| match error {
+        let _held = self.lock.hold(Patience::Until(deadline)).map_err(|error| match error {
             TryLockError::Lock(error) => BarrierError::Lock(error),
             _ => BarrierError::TimedOut,
         })?;
-        let result = work(self);
-        self.lock.release(None);
-        Ok(result)
+        Ok(work(self))
     }
 }
 

@@ -161,6 +161,16 @@ impl RawLock {
         }
     }
 
+    /// Takes the lock until what this returns is dropped, also by a panic. For locks that guard no half-done state: that the last owner died
+    /// is no matter, and nothing is poisoned.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[inline]
+    pub(crate) fn hold(&self, patience: Patience) -> Result<Held<'_>, TryLockError> {
+        self.acquire(patience).map(|_| Held(self))
+    }
+
     /// Gives the lock back, poisoned by this culprit or clean. Does nothing if the calling thread is not the owner, as a forked child is
     /// not that drops its copy of a guard.
     #[inline]
@@ -263,6 +273,17 @@ impl RawLock {
 
     fn address(&self) -> *const () {
         (&raw const *self).cast()
+    }
+}
+
+/// A lock that is held by [`RawLock::hold`].
+#[must_use = "the lock is given back when this is dropped"]
+pub(crate) struct Held<'a>(&'a RawLock);
+
+impl Drop for Held<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.release(None);
     }
 }
 

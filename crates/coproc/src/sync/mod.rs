@@ -28,6 +28,6 @@ pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use semaphore::{Permit, Semaphore};
 
 pub(crate) use deadline::Deadline;
-pub(crate) use lock::{Patience, RawLock};
+pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
 pub(crate) use wait::WaitWord;

@@ -97,8 +97,7 @@ impl<T: Plain> OnceLock<T> {
             return Ok(value);
         }
         // That a former maker died does not matter: it has not said that the value is made.
-        self.lock.acquire(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)?;
-        let held = Held(&self.lock);
+        let held = self.lock.hold(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)?;
         if self.get().is_none() {
             let value = make()?;
             if !self.lock.is_mine() {
@@ -112,15 +111,6 @@ impl<T: Plain> OnceLock<T> {
         }
         drop(held);
         self.get().ok_or_else(|| LockError::Corrupted.into())
-    }
-}
-
-/// The lock, given back also when a maker panics.
-struct Held<'a>(&'a RawLock);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.release(None);
     }
 }
 

@@ -172,9 +172,9 @@ impl Semaphore {
         }
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
         // That a former owner of the lock died does not matter: it left nothing half done.
-        self.lock.acquire(patience)?;
+        let held = self.lock.hold(patience)?;
         let taken = self.available() > 0 && self.slot(holder).is_some_and(|slot| add_one(slot, holder));
-        self.lock.release(None);
+        drop(held);
         // Not `then_some`: a permit that was made and is not given out would be given back.
         Ok(taken.then(|| Permit { of: self, holder }))
     }
