@@ -33,7 +33,7 @@ enum Handles {
 /// Takes the first byte as the choice of a type, and the others as a message of it.
 pub(crate) fn check(input: &[u8]) {
     let Some((&choice, bytes)) = input.split_first() else { return };
-    let parcel = Parcel { bytes: bytes.to_vec(), segments: Vec::new() };
+    let parcel = Parcel { bytes: bytes.to_vec(), handles: Vec::new() };
     match choice % 12 {
         0 => open::<(bool, char, NonZeroI64)>(&parcel),
         1 => open::<String>(&parcel),
@@ -55,6 +55,6 @@ fn open<M: Message>(parcel: &Parcel) {
     let Some(message) = parcel.open::<M>() else { return };
     let written = Parcel::of(&message);
     assert_eq!(written.bytes, parcel.bytes);
-    assert!(written.segments.is_empty(), "handles out of nothing");
+    assert!(written.handles.is_empty(), "handles out of nothing");
     assert!(M::BOUND.is_none_or(|bound| written.bytes.len() <= bound), "more bytes than the bound");
 }

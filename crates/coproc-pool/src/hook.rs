@@ -54,5 +54,5 @@ fn read_ticket() -> Option<Ticket> {
     // SAFETY: if it is not open, the call below says so; if it is, nobody closes it meanwhile, since one thread runs before `main`.
     let file = unsafe { BorrowedFd::borrow_raw(TICKET_FILE) };
     let (_, bytes) = Segment::read_frozen(file, LONGEST).ok()?;
-    coproc::__private::Parcel { bytes, segments: Vec::new() }.open()
+    coproc::__private::Parcel { bytes, handles: Vec::new() }.open()
 }

@@ -69,9 +69,9 @@ pub use value::SharedValue;
 pub mod __private {
     pub use crate::layout::Layout;
     pub use crate::liveness::{family, join_family};
-    pub use crate::message::{Failure, Parcel, bound_max, bound_sum};
+    pub use crate::message::{Failure, Handle, Parcel, bound_max, bound_sum};
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
-    pub use crate::sys::file::above_standard;
+    pub use crate::sys::{file::above_standard, socket};
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

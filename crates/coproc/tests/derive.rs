@@ -34,7 +34,7 @@ fn comes_back<M: Message + PartialEq + Debug>(message: M) {
 }
 
 fn open<M: Message>(bytes: &[u8]) -> Option<M> {
-    Parcel { bytes: bytes.to_vec(), segments: Vec::new() }.open()
+    Parcel { bytes: bytes.to_vec(), handles: Vec::new() }.open()
 }
 
 fn all_differ(layouts: &[u64]) {

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use coproc::__private::{Parcel, Segment};
+use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Outcome, Reader, Result, SharedArray, Writer};
 
 use crate::call::function;
@@ -80,17 +80,17 @@ impl Message for Raw {
 
 /// Handles that the items hold.
 #[derive(Debug)]
-struct Handles(Vec<Segment>);
+struct Handles(Vec<Handle>);
 
 impl Message for Handles {
     fn write(&self, to: &mut Writer<'_>) {
         self.0.len().write(to);
-        self.0.iter().for_each(|segment| to.segment(segment));
+        self.0.iter().for_each(|handle| to.handle(handle.clone()));
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let count = usize::read(from)?;
-        (0..count).map(|_| from.segment()).collect::<Option<_>>().map(Self)
+        (0..count).map(|_| from.handle().cloned()).collect::<Option<_>>().map(Self)
     }
 }
 
@@ -201,14 +201,14 @@ impl Inputs {
         let mut parcel = Parcel::default();
         let mut starts = Vec::new();
         for item in items {
-            starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
+            starts.push([parcel.bytes.len() as u64, parcel.handles.len() as u64]);
             item.write(&mut parcel.writer());
         }
         let len = starts.len();
         // A frozen array has an element at least.
-        starts.push([parcel.bytes.len() as u64, parcel.segments.len() as u64]);
+        starts.push([parcel.bytes.len() as u64, parcel.handles.len() as u64]);
         let starts = FrozenArray::from_slice(&starts)?;
-        Ok((Self::Packed { bytes: Raw(Segment::parcel(&parcel.bytes)?), handles: Handles(parcel.segments), starts }, len))
+        Ok((Self::Packed { bytes: Raw(Segment::parcel(&parcel.bytes)?), handles: Handles(parcel.handles), starts }, len))
     }
 
     fn load<P: Message>(&self, item: usize) -> Option<P> {
@@ -353,7 +353,7 @@ impl Batch {
         let mut parcel = Parcel::of(&(BATCH, std::mem::take(&mut self.items)));
         let reports = std::mem::take(&mut self.reports);
         parcel.bytes.extend_from_slice(&reports.bytes);
-        parcel.segments = reports.segments;
+        parcel.handles = reports.handles;
         channel.send(&parcel)
     }
 }

@@ -198,7 +198,7 @@ mod tests {
         }
         assert_eq!(parcel.open::<M>(), Some(message));
         for cut in 0..parcel.bytes.len() {
-            let short = Parcel { bytes: parcel.bytes[..cut].to_vec(), segments: vec![] };
+            let short = Parcel { bytes: parcel.bytes[..cut].to_vec(), handles: vec![] };
             assert_eq!(short.open::<M>(), None, "cut to {cut} bytes");
         }
     }
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn strange_bytes_are_none() {
-        let open = |bytes: &[u8]| Parcel { bytes: bytes.to_vec(), segments: vec![] };
+        let open = |bytes: &[u8]| Parcel { bytes: bytes.to_vec(), handles: vec![] };
         assert_eq!(open(&[2]).open::<bool>(), None);
         assert_eq!(open(&0xd800_u32.to_ne_bytes()).open::<char>(), None);
         assert_eq!(open(&[0, 0]).open::<NonZeroU16>(), None);
@@ -235,7 +235,7 @@ mod tests {
     fn deep_nesting_is_refused_not_a_stack_overflow() {
         #[derive(Debug, crate::Message)]
         struct Tree(Vec<Tree>);
-        let nested = |depth| Parcel { bytes: [1_u64.to_ne_bytes().repeat(depth), vec![0; 8]].concat(), segments: vec![] };
+        let nested = |depth| Parcel { bytes: [1_u64.to_ne_bytes().repeat(depth), vec![0; 8]].concat(), handles: vec![] };
         assert!(nested(60).open::<Tree>().is_some());
         assert!(nested(1 << 20).open::<Tree>().is_none());
     }

@@ -12,7 +12,7 @@ mod parcel;
 
 pub use arg::Arg;
 pub use outcome::{Failure, Outcome};
-pub use parcel::{Parcel, Reader, Writer};
+pub use parcel::{Handle, Parcel, Reader, Writer};
 
 use std::mem::MaybeUninit;
 

@@ -4,17 +4,37 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::plain::{Plain, check_plain};
 use crate::segment::Segment;
 
-/// Bytes and the segments that they name, in the order in which they were written.
+/// Bytes and the handles that they name, in the order in which they were written.
 #[derive(Clone, Debug, Default)]
 pub struct Parcel {
     /// The bytes.
     pub bytes: Vec<u8>,
-    /// The segments.
-    pub segments: Vec<Segment>,
+    /// The handles.
+    pub handles: Vec<Handle>,
+}
+
+/// What a message names beside its bytes. Travels as a descriptor.
+#[derive(Clone, Debug)]
+pub enum Handle {
+    /// A segment, mapped.
+    Segment(Segment),
+    /// Any other descriptor, which lives as long as somebody has it.
+    File(Arc<OwnedFd>),
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Segment(segment) => segment.file(),
+            Self::File(file) => file.as_fd(),
+        }
+    }
 }
 
 impl Parcel {
@@ -32,7 +52,7 @@ impl Parcel {
 
     /// Reads from its start.
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.bytes, &self.segments)
+        Reader::new(&self.bytes, &self.handles)
     }
 
     /// Reads the message; `None` if this is not one, or more than one.
@@ -104,8 +124,26 @@ impl<'a> Writer<'a> {
     /// If a type that says that it is bounded ([`Message::BOUND`](crate::Message::BOUND)) writes a handle into a slot.
     #[doc(hidden)]
     pub fn segment(&mut self, segment: &Segment) {
+        self.handle(Handle::Segment(segment.clone()));
+    }
+
+    /// Writes a descriptor.
+    ///
+    /// # Panics
+    /// As [`segment`](Self::segment).
+    #[doc(hidden)]
+    pub fn file(&mut self, file: Arc<OwnedFd>) {
+        self.handle(Handle::File(file));
+    }
+
+    /// Writes a handle.
+    ///
+    /// # Panics
+    /// As [`segment`](Self::segment).
+    #[doc(hidden)]
+    pub fn handle(&mut self, handle: Handle) {
         match &mut self.0 {
-            Target::Parcel(parcel) => parcel.segments.push(segment.clone()),
+            Target::Parcel(parcel) => parcel.handles.push(handle),
             Target::Slot { .. } => panic!("a bounded message wrote a handle"),
         }
     }
@@ -117,7 +155,7 @@ pub struct Reader<'a> {
     /// `left` bytes from `at` on are readable for `'a`; another process may change them meanwhile.
     at: *const u8,
     left: usize,
-    segments: &'a [Segment],
+    handles: &'a [Handle],
     /// How many more sequences may nest: bytes from outside must not decide how deep the stack grows.
     depth: u8,
     of: PhantomData<&'a [u8]>,
@@ -127,9 +165,9 @@ pub struct Reader<'a> {
 const DEEPEST: u8 = 64;
 
 impl<'a> Reader<'a> {
-    /// A reader of these bytes and segments.
-    pub fn new(bytes: &'a [u8], segments: &'a [Segment]) -> Self {
-        Self { at: bytes.as_ptr(), left: bytes.len(), segments, depth: DEEPEST, of: PhantomData }
+    /// A reader of these bytes and handles.
+    pub fn new(bytes: &'a [u8], handles: &'a [Handle]) -> Self {
+        Self { at: bytes.as_ptr(), left: bytes.len(), handles, depth: DEEPEST, of: PhantomData }
     }
 
     /// A reader of a slot or a part of a segment.
@@ -137,8 +175,8 @@ impl<'a> Reader<'a> {
     /// # Safety
     /// For `'a`, `at` is valid for reads of `len` bytes.
     #[doc(hidden)]
-    pub unsafe fn raw(at: *const u8, len: usize, segments: &'a [Segment]) -> Self {
-        Self { at, left: len, segments, depth: DEEPEST, of: PhantomData }
+    pub unsafe fn raw(at: *const u8, len: usize, handles: &'a [Handle]) -> Self {
+        Self { at, left: len, handles, depth: DEEPEST, of: PhantomData }
     }
 
     /// How many bytes are left.
@@ -182,8 +220,26 @@ impl<'a> Reader<'a> {
     /// Reads the handle of a segment.
     #[doc(hidden)]
     pub fn segment(&mut self) -> Option<Segment> {
-        let (first, rest) = self.segments.split_first()?;
-        self.segments = rest;
-        Some(first.clone())
+        match self.handle()? {
+            Handle::Segment(segment) => Some(segment.clone()),
+            Handle::File(_) => None,
+        }
+    }
+
+    /// Reads a descriptor.
+    #[doc(hidden)]
+    pub fn file(&mut self) -> Option<Arc<OwnedFd>> {
+        match self.handle()? {
+            Handle::File(file) => Some(Arc::clone(file)),
+            Handle::Segment(_) => None,
+        }
+    }
+
+    /// Reads a handle.
+    #[doc(hidden)]
+    pub fn handle(&mut self) -> Option<&'a Handle> {
+        let (first, rest) = self.handles.split_first()?;
+        self.handles = rest;
+        Some(first)
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod ofd;
+pub mod socket;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
