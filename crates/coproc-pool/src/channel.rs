@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use coproc::__private::{Handle, Parcel, Segment, socket};
+use coproc::__private::{File, Handle, Parcel, Segment, socket};
 use coproc::{Error, Result};
 
 /// Longer parcels go in a segment of their own.
@@ -113,7 +113,7 @@ fn unpack(tag: u8, packet: &[u8], mut files: Vec<OwnedFd>) -> Result<Parcel> {
     }
     let handle = |(&kind, file)| match kind {
         SEGMENT => Segment::attach(file).map(Handle::Segment),
-        _ => Ok(Handle::File(Arc::new(file))),
+        _ => Ok(Handle::File(Arc::new(File::new(file)))),
     };
     let handles = kinds.iter().zip(files).map(handle).collect::<Result<_>>()?;
     let bytes = match spill {

@@ -136,6 +136,8 @@ pub enum Error {
     TryLock(TryLockError),
     /// The queue is closed, and to a receiver, empty.
     Closed,
+    /// Everybody else who had the queue, or the other end of the ring, has died or gone without closing it.
+    Disconnected,
     /// The queue is full, empty, or another is at it, so a call that does not wait did nothing.
     WouldBlock,
     /// The time is over.
@@ -192,6 +194,7 @@ impl fmt::Display for Error {
             Self::Lock(error) => error.fmt(f),
             Self::TryLock(error) => error.fmt(f),
             Self::Closed => f.write_str("the queue is closed"),
+            Self::Disconnected => f.write_str("everybody else who had the queue has died or gone"),
             Self::WouldBlock => f.write_str("the call would have had to wait"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Os(doing, error) => write!(f, "{doing}: {error}"),
@@ -278,6 +281,7 @@ impl<T> From<SendError<T>> for Error {
     fn from(error: SendError<T>) -> Self {
         match error {
             SendError::Closed(_) => Self::Closed,
+            SendError::Disconnected(_) => Self::Disconnected,
             SendError::Corrupted(_) => Self::Corrupted,
         }
     }
@@ -294,6 +298,7 @@ impl<T> From<TrySendError<T>> for Error {
         match error {
             TrySendError::Full(_) | TrySendError::Busy(_) => Self::WouldBlock,
             TrySendError::Closed(_) => Self::Closed,
+            TrySendError::Disconnected(_) => Self::Disconnected,
             TrySendError::Corrupted(_) => Self::Corrupted,
         }
     }
@@ -304,6 +309,7 @@ impl<T> From<SendTimeoutError<T>> for Error {
         match error {
             SendTimeoutError::Timeout(_) => Self::TimedOut,
             SendTimeoutError::Closed(_) => Self::Closed,
+            SendTimeoutError::Disconnected(_) => Self::Disconnected,
             SendTimeoutError::Corrupted(_) => Self::Corrupted,
         }
     }
@@ -313,6 +319,7 @@ impl From<RecvError> for Error {
     fn from(error: RecvError) -> Self {
         match error {
             RecvError::Closed => Self::Closed,
+            RecvError::Disconnected => Self::Disconnected,
             RecvError::Corrupted => Self::Corrupted,
         }
     }
@@ -323,6 +330,7 @@ impl From<TryRecvError> for Error {
         match error {
             TryRecvError::Empty | TryRecvError::Busy => Self::WouldBlock,
             TryRecvError::Closed => Self::Closed,
+            TryRecvError::Disconnected => Self::Disconnected,
             TryRecvError::Corrupted => Self::Corrupted,
         }
     }
@@ -333,6 +341,7 @@ impl From<RecvTimeoutError> for Error {
         match error {
             RecvTimeoutError::Timeout => Self::TimedOut,
             RecvTimeoutError::Closed => Self::Closed,
+            RecvTimeoutError::Disconnected => Self::Disconnected,
             RecvTimeoutError::Corrupted => Self::Corrupted,
         }
     }

@@ -42,6 +42,7 @@ mod plain;
 mod queue;
 mod segment;
 mod shareable;
+mod spsc;
 mod startup;
 mod sync;
 mod sys;
@@ -58,6 +59,7 @@ pub use queue::{
     Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
 };
 pub use shareable::{Access, Direct, Locked, Shareable};
+pub use spsc::{Claim, Iter as ReceiverIter, Peek, Receiver, Sender, spsc};
 pub use sync::{
     Barrier, BarrierError, BarrierWaitResult, Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Party, Permit,
     RecursiveGuard, RecursiveMutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, TryLockError,
@@ -69,7 +71,7 @@ pub use value::SharedValue;
 pub mod __private {
     pub use crate::layout::Layout;
     pub use crate::liveness::{family, join_family};
-    pub use crate::message::{Failure, Handle, Parcel, bound_max, bound_sum};
+    pub use crate::message::{Failure, File, Handle, Parcel, bound_max, bound_sum};
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
     pub use crate::sys::{file::above_standard, socket};

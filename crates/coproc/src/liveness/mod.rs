@@ -11,11 +11,13 @@
 //!   parent alive: the only such case.
 
 mod identity;
+mod lifeline;
 mod registry;
 
 pub(crate) use identity::{Thread, known_identity, seat};
 
 pub use identity::Unregistered;
+pub(crate) use lifeline::Lifeline;
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};
 
 use std::os::fd::OwnedFd;

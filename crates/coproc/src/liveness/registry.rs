@@ -58,7 +58,10 @@ extern "C" fn after_fork_in_child() {
 /// From now on the tables are whole, and the inherited marks of life closed, in every forked child.
 pub(crate) fn watch_forks() {
     static HANDLERS: Once = Once::new();
-    HANDLERS.call_once(|| sys::fork::on_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+    HANDLERS.call_once(|| {
+        sys::fork::watch_forks();
+        sys::fork::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+    });
 }
 
 fn tables() -> std::sync::MutexGuard<'static, Tables> {

@@ -12,7 +12,7 @@ mod parcel;
 
 pub use arg::Arg;
 pub use outcome::{Failure, Outcome};
-pub use parcel::{Handle, Parcel, Reader, Writer};
+pub use parcel::{File, Handle, Parcel, Reader, Writer};
 
 use std::mem::MaybeUninit;
 
@@ -49,6 +49,16 @@ pub trait Message: Sized + 'static {
     #[doc(hidden)]
     fn write_each(values: &[Self], to: &mut Writer<'_>) {
         values.iter().for_each(|value| value.write(to));
+    }
+
+    /// Whether values that are written one after the other lie as in a slice.
+    #[doc(hidden)]
+    const PACKED: bool = false;
+
+    /// Reads as many values as there is room for; `None` if one of them is none. Plain data does it in one copy.
+    #[doc(hidden)]
+    fn read_into(values: &mut [Self], from: &mut Reader<'_>) -> Option<()> {
+        values.iter_mut().try_for_each(|value| Self::read(from).map(|read| *value = read))
     }
 
     /// Reads this many values.
@@ -132,6 +142,7 @@ pub const fn bound_max(parts: &[Option<usize>]) -> Option<usize> {
 
 impl<T: Plain> Message for T {
     const BOUND: Option<usize> = Some(size_of::<T>());
+    const PACKED: bool = true;
 
     #[inline]
     fn write(&self, to: &mut Writer<'_>) {
@@ -148,6 +159,14 @@ impl<T: Plain> Message for T {
         // SAFETY: plain data has no padding, so all its bytes are initialised; they stay borrowed through `values`.
         let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast::<u8>(), size_of_val(values)) };
         to.bytes(bytes);
+    }
+
+    fn read_into(values: &mut [Self], from: &mut Reader<'_>) -> Option<()> {
+        const { check_plain::<T>() };
+        let room = values.as_mut_ptr().cast::<MaybeUninit<u8>>();
+        // SAFETY: these are the bytes of `values`, exclusively borrowed; `bytes` writes whole values, of which every bit pattern is one.
+        let room = unsafe { std::slice::from_raw_parts_mut(room, size_of_val(values)) };
+        from.bytes(room)
     }
 
     fn read_each(count: usize, from: &mut Reader<'_>) -> Option<Vec<Self>> {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::plain::{Plain, check_plain};
 use crate::segment::Segment;
@@ -24,15 +25,30 @@ pub struct Parcel {
 pub enum Handle {
     /// A segment, mapped.
     Segment(Segment),
-    /// Any other descriptor, which lives as long as somebody has it.
-    File(Arc<OwnedFd>),
+    /// Any other descriptor.
+    File(Arc<File>),
+}
+
+/// A descriptor on its way.
+#[derive(Debug)]
+pub struct File {
+    file: Arc<OwnedFd>,
+    /// Whether a message has been read that has it now. There is one such at most.
+    taken: AtomicBool,
+}
+
+impl File {
+    /// A descriptor that came from another process.
+    pub fn new(file: OwnedFd) -> Self {
+        Self { file: Arc::new(file), taken: AtomicBool::new(false) }
+    }
 }
 
 impl AsFd for Handle {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Segment(segment) => segment.file(),
-            Self::File(file) => file.as_fd(),
+            Self::File(file) => file.file.as_fd(),
         }
     }
 }
@@ -133,7 +149,7 @@ impl<'a> Writer<'a> {
     /// As [`segment`](Self::segment).
     #[doc(hidden)]
     pub fn file(&mut self, file: Arc<OwnedFd>) {
-        self.handle(Handle::File(file));
+        self.handle(Handle::File(Arc::new(File { file, taken: AtomicBool::new(false) })));
     }
 
     /// Writes a handle.
@@ -226,11 +242,11 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a descriptor.
+    /// Reads a descriptor; `None` if another message was read from the same parcel, which has it.
     #[doc(hidden)]
     pub fn file(&mut self) -> Option<Arc<OwnedFd>> {
         match self.handle()? {
-            Handle::File(file) => Some(Arc::clone(file)),
+            Handle::File(file) => (!file.taken.swap(true, Ordering::Relaxed)).then(|| Arc::clone(&file.file)),
             Handle::Segment(_) => None,
         }
     }

@@ -41,12 +41,15 @@ macro_rules! item_comes_back {
 pub enum SendError<T> {
     /// The queue is closed.
     Closed(T),
+    /// Everybody else who had the queue has died or gone without closing it.
+    Disconnected(T),
     /// The queue's words in shared memory hold what no code of this crate writes.
     Corrupted(T),
 }
 
 item_comes_back!(SendError {
     Closed: "the queue is closed",
+    Disconnected: "everybody else who had the queue has died or gone",
     Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
 });
 
@@ -58,6 +61,8 @@ pub enum TrySendError<T> {
     Full(T),
     /// The queue is closed.
     Closed(T),
+    /// Everybody else who had the queue has died or gone without closing it.
+    Disconnected(T),
     /// Another sender is at it, and stopped or slow: it may have room.
     Busy(T),
     /// The queue's words in shared memory hold what no code of this crate writes.
@@ -67,6 +72,7 @@ pub enum TrySendError<T> {
 item_comes_back!(TrySendError {
     Full: "the queue is full",
     Closed: "the queue is closed",
+    Disconnected: "everybody else who had the queue has died or gone",
     Busy: "another sender is at the queue",
     Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
 });
@@ -79,6 +85,8 @@ pub enum SendTimeoutError<T> {
     Timeout(T),
     /// The queue is closed.
     Closed(T),
+    /// Everybody else who had the queue has died or gone without closing it.
+    Disconnected(T),
     /// The queue's words in shared memory hold what no code of this crate writes.
     Corrupted(T),
 }
@@ -86,6 +94,7 @@ pub enum SendTimeoutError<T> {
 item_comes_back!(SendTimeoutError {
     Timeout: "timed out: the queue was full for all that time",
     Closed: "the queue is closed",
+    Disconnected: "everybody else who had the queue has died or gone",
     Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
 });
 
@@ -126,6 +135,8 @@ macro_rules! plain_errors {
 pub enum RecvError {
     /// The queue is closed and empty.
     Closed,
+    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    Disconnected,
     /// The item's bytes are no value of its type, and it is dropped; or the queue's words hold what no code of this crate writes.
     Corrupted,
 }
@@ -138,6 +149,8 @@ pub enum TryRecvError {
     Empty,
     /// The queue is closed and empty.
     Closed,
+    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    Disconnected,
     /// Another receiver is at it, and stopped or slow: there may be items.
     Busy,
     /// As [`RecvError::Corrupted`].
@@ -152,6 +165,8 @@ pub enum RecvTimeoutError {
     Timeout,
     /// The queue is closed and empty.
     Closed,
+    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    Disconnected,
     /// As [`RecvError::Corrupted`].
     Corrupted,
 }
@@ -159,17 +174,20 @@ pub enum RecvTimeoutError {
 plain_errors! {
     RecvError {
         Closed: "the queue is closed and empty",
+        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
         Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
     }
     TryRecvError {
         Empty: "the queue is empty",
         Closed: "the queue is closed and empty",
+        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
         Busy: "another receiver is at the queue",
         Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
     }
     RecvTimeoutError {
         Timeout: "timed out: the queue was empty for all that time",
         Closed: "the queue is closed and empty",
+        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
         Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
     }
 }

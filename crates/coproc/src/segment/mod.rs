@@ -38,10 +38,12 @@ pub enum Kind {
     Queue = 4,
     /// Bytes on their way to another process, or between a pool and its workers.
     Parcel = 5,
+    /// A ring between one sender and one receiver.
+    Ring = 6,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel];
+    const ALL: [Self; 6] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring];
 
     fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u32 == code)
@@ -54,6 +56,7 @@ impl Kind {
             Self::Frozen => "FrozenArray",
             Self::Queue => "Queue",
             Self::Parcel => "parcel",
+            Self::Ring => "spsc ring",
         }
     }
 }

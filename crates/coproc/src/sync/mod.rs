@@ -30,4 +30,4 @@ pub use semaphore::{Permit, Semaphore};
 pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
-pub(crate) use wait::WaitWord;
+pub(crate) use wait::{SLICE, WaitWord};

@@ -1,7 +1,10 @@
 //! What happens to process-local tables when the process forks.
 
 use std::cell::UnsafeCell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// Calls these around every `fork(3)` of this process (`pthread_atfork(3)`): before it, after it in the parent, in the child.
 pub(crate) fn on_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
@@ -45,5 +48,51 @@ impl<T> ForkLock<T> {
         if let Some(mut guard) = guard {
             first(&mut guard);
         }
+    }
+}
+
+/// A descriptor that this process has and its forked children have not: as long as it is open, somebody else sees this process.
+#[derive(Debug)]
+pub(crate) struct Unforked(u64);
+
+static UNFORKED: ForkLock<BTreeMap<u64, Arc<OwnedFd>>> = ForkLock::new(BTreeMap::new());
+
+extern "C" fn before_fork() {
+    UNFORKED.hold();
+}
+
+extern "C" fn after_fork_in_parent() {
+    UNFORKED.release(|_| ());
+}
+
+extern "C" fn after_fork_in_child() {
+    UNFORKED.release(BTreeMap::clear);
+}
+
+/// From now on, forked children close what is [`Unforked`].
+pub(crate) fn watch_forks() {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| on_fork(before_fork, after_fork_in_parent, after_fork_in_child));
+}
+
+impl Unforked {
+    pub(crate) fn new(file: Arc<OwnedFd>) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        watch_forks();
+        UNFORKED.lock().insert(number, file);
+        Self(number)
+    }
+
+    /// The descriptor; `None` in a forked child. A fork while the caller has it leaves the child a copy.
+    pub(crate) fn get(&self) -> Option<Arc<OwnedFd>> {
+        UNFORKED.lock().get(&self.0).map(Arc::clone)
+    }
+}
+
+impl Drop for Unforked {
+    fn drop(&mut self) {
+        // Closed after the lock is given back.
+        let _file = UNFORKED.lock().remove(&self.0);
     }
 }

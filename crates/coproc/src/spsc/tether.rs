@@ -1,0 +1,141 @@
+//! What ties an end of a ring to the other one: who has it, whether the other is still there, and waiting for it.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::track::{End, Impossible, Track};
+use crate::liveness::{self, Lifeline};
+use crate::sync::{Deadline, SLICE};
+
+/// How often an end looks again before it gives way, and how often it gives way before it sleeps.
+const SPINS: u32 = 200;
+const YIELDS: u32 = 8;
+
+/// Why nothing was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Full, or empty.
+    Wait,
+    /// The other end was closed, or this one is not this process's any more.
+    Closed,
+    /// The other end died.
+    Disconnected,
+    Corrupted,
+}
+
+impl From<Impossible> for Stop {
+    fn from(_: Impossible) -> Self {
+        Self::Corrupted
+    }
+}
+
+/// An end's tie to the other end.
+#[derive(Debug)]
+pub(crate) struct Tether {
+    lifeline: Lifeline,
+    /// Identity of the process that has this end: a forked child that has a copy of it has not.
+    holder: u64,
+    /// Whether it was given to another process: then it is that one's.
+    given: AtomicBool,
+    /// Whether the other end is known to have died.
+    cut: AtomicBool,
+}
+
+impl Tether {
+    pub(crate) fn new(lifeline: Lifeline) -> Self {
+        let holder = liveness::known_identity();
+        Self { lifeline, holder, given: AtomicBool::new(false), cut: AtomicBool::new(false) }
+    }
+
+    /// Whether this process has the end.
+    #[inline]
+    pub(crate) fn is_mine(&self) -> bool {
+        self.holder == liveness::known_identity() && !self.given.load(Ordering::Relaxed)
+    }
+
+    /// What goes to the process that gets the end; `None` if it was given away before.
+    pub(crate) fn give(&self) -> Option<Arc<OwnedFd>> {
+        let socket = self.lifeline.socket().filter(|_| self.is_mine())?;
+        (!self.given.swap(true, Ordering::Relaxed)).then_some(socket)
+    }
+
+    /// How many slots the end may use now: at least `want`, or why not.
+    #[inline]
+    pub(crate) fn ready(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        if !self.is_mine() {
+            return Err(Stop::Closed);
+        }
+        // A sender whose receiver has gone sends nothing more, also where there is room.
+        if track.end() == End::Send && track.is_closed_by(End::Recv) {
+            return Err(Stop::Closed);
+        }
+        if track.known() >= want {
+            return Ok(track.known());
+        }
+        self.look(track, want)
+    }
+
+    #[inline]
+    fn look(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        let usable = track.look()?;
+        if usable >= want {
+            return Ok(usable);
+        }
+        if track.end() == End::Recv {
+            return self.end_of_file(track, want);
+        }
+        Err(if self.cut.load(Ordering::Relaxed) { Stop::Disconnected } else { Stop::Wait })
+    }
+
+    /// What a receiver that finds too little is told: if the sender has gone, first look once more at what it left.
+    fn end_of_file(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        let stop = if track.is_closed_by(End::Send) {
+            Stop::Closed
+        } else if self.cut.load(Ordering::Relaxed) {
+            Stop::Disconnected
+        } else {
+            return Err(Stop::Wait);
+        };
+        let usable = track.look()?;
+        if usable >= want { Ok(usable) } else { Err(stop) }
+    }
+
+    /// As [`ready`](Self::ready), but waits for it until the deadline.
+    #[inline]
+    pub(crate) fn wait(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+        match self.ready(track, want) {
+            Err(Stop::Wait) => self.wait_slow(track, want, deadline),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn wait_slow(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+        for round in 0..SPINS + YIELDS {
+            if round < SPINS {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+            match self.ready(track, want) {
+                Err(Stop::Wait) => {}
+                result => return result,
+            }
+        }
+        loop {
+            let ticket = track.here().prepare_dearly();
+            match self.ready(track, want) {
+                Err(Stop::Wait) => {}
+                result => return result,
+            }
+            let Some(slice) = deadline.slice(SLICE) else { return Err(Stop::Wait) };
+            track.here().sleep_for(ticket, slice);
+            match self.ready(track, want) {
+                // It was no wake that ended the sleep: is there anybody who could wake?
+                Err(Stop::Wait) => self.cut.store(self.lifeline.is_cut(), Ordering::Relaxed),
+                result => return result,
+            }
+        }
+    }
+}

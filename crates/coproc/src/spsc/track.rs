@@ -1,0 +1,216 @@
+//! The ring in shared memory between one sender and one receiver. No types here but bytes, no locks, and no waiting.
+//!
+//! ```text
+//! + 0     sent: how many slots the sender has filled, ever      (one cache line, and the next left empty)
+//! + 128   received: how many the receiver has freed, ever
+//! + 256   not_empty, not_full, closed by the sender, by the receiver
+//! + 384   slot 0, slot 1, ...
+//! ```
+//!
+//! Each end writes one of the two positions and reads the other. All zero is an empty ring.
+//!
+//! What a death leaves: who dies before it has stored its position has sent, or received, nothing; who dies after that has.
+
+#![allow(unsafe_code)]
+
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::sync::WaitWord;
+
+/// From the start of the ring to the first slot, in bytes.
+const SLOTS: usize = size_of::<Control>();
+
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct Position(AtomicU64);
+
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct Signals {
+    not_empty: WaitWord,
+    not_full: WaitWord,
+    closed: [AtomicU32; 2],
+}
+
+#[derive(Debug)]
+#[repr(C)]
+struct Control {
+    positions: [Position; 2],
+    signals: Signals,
+}
+
+/// Which end of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Send = 0,
+    Recv = 1,
+}
+
+/// The words hold what no code of ours writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Impossible;
+
+/// One end's view of the ring.
+///
+/// 1. `control` is the start of `size(capacity, stride)` bytes, mapped as long as the segment beside which this is kept.
+/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside, and aligned to 128 at index 0.
+/// 3. `position` is what this end has stored last, `index` is `position % capacity`.
+/// 4. `free` slots from `index` on are this end's: the other end has passed them. It only becomes more until this end passes some.
+#[derive(Debug)]
+pub(crate) struct Track {
+    control: NonNull<Control>,
+    capacity: usize,
+    stride: usize,
+    end: End,
+    position: u64,
+    index: usize,
+    free: usize,
+}
+
+// SAFETY: it points to memory that all threads and processes may reach: atomics, and slots whose bytes go by turns.
+unsafe impl Send for Track {}
+// SAFETY: as above; through a shared reference it only looks at atomics.
+unsafe impl Sync for Track {}
+
+impl Track {
+    /// Size of a ring, in bytes, if it can be counted.
+    pub(crate) fn size(capacity: usize, stride: usize) -> Option<usize> {
+        capacity.checked_mul(stride)?.checked_add(SLOTS).filter(|&size| isize::try_from(size).is_ok())
+    }
+
+    /// This end, as the last process that had it left it.
+    ///
+    /// # Errors
+    /// If the positions are impossible.
+    ///
+    /// # Safety
+    /// From `at` on, which is aligned to 128, `size(capacity, stride)` bytes can be written as long as this lives; `capacity` is not 0. Nobody of
+    /// this process has this end beside.
+    pub(crate) unsafe fn new(at: NonNull<u8>, capacity: usize, stride: usize, end: End) -> Result<Self, Impossible> {
+        let mut track = Self { control: at.cast(), capacity, stride, end, position: 0, index: 0, free: 0 };
+        // Acquire: pairs with the Release in `pass`, in the process that had this end before.
+        track.position = track.positions()[end as usize].0.load(Ordering::Acquire);
+        track.index = (track.position % capacity as u64) as usize;
+        track.look()?;
+        Ok(track)
+    }
+
+    fn control(&self) -> &Control {
+        // SAFETY: invariant 1; any bytes are a `Control`.
+        unsafe { self.control.as_ref() }
+    }
+
+    fn positions(&self) -> &[Position; 2] {
+        &self.control().positions
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
+    /// How many slots this end may use, as far as it knows without a look at the other's word.
+    #[inline]
+    pub(crate) fn known(&self) -> usize {
+        self.free
+    }
+
+    /// How many slots this end may use: free ones for the sender, full ones for the receiver.
+    #[inline]
+    pub(crate) fn look(&mut self) -> Result<usize, Impossible> {
+        self.free = self.usable()?;
+        Ok(self.free)
+    }
+
+    /// How many items are inside, as this end sees it.
+    pub(crate) fn len(&self) -> usize {
+        let usable = self.usable().unwrap_or(0);
+        if self.end == End::Send { self.capacity - usable } else { usable }
+    }
+
+    #[inline]
+    fn usable(&self) -> Result<usize, Impossible> {
+        // Acquire: pairs with the Release in `pass`; the items' bytes are written, or have been read.
+        let other = self.positions()[1 - self.end as usize].0.load(Ordering::Acquire);
+        let inside = match self.end {
+            End::Send => self.position.wrapping_sub(other),
+            End::Recv => other.wrapping_sub(self.position),
+        };
+        let inside = usize::try_from(inside).ok().filter(|&inside| inside <= self.capacity).ok_or(Impossible)?;
+        Ok(if self.end == End::Send { self.capacity - inside } else { inside })
+    }
+
+    /// Where this end's next `count` slots lie: in one piece, or in two if they reach past the end of the ring. Pieces are given with
+    /// their number of slots.
+    ///
+    /// # Panics
+    /// If they are more than are known to be this end's.
+    #[inline]
+    pub(crate) fn slots(&self, count: usize) -> [(*mut u8, usize); 2] {
+        assert!(count <= self.free);
+        let first = count.min(self.capacity - self.index);
+        [(self.slot(self.index), first), (self.slot(0), count - first)]
+    }
+
+    #[inline]
+    fn slot(&self, index: usize) -> *mut u8 {
+        // Inside, by invariant 2.
+        self.control.as_ptr().cast::<u8>().wrapping_add(SLOTS + index * self.stride)
+    }
+
+    /// Hands this end's next `count` slots to the other end, and wakes it if it sleeps.
+    ///
+    /// # Panics
+    /// If they are more than are known to be this end's.
+    #[inline]
+    pub(crate) fn pass(&mut self, count: usize) {
+        assert!(count <= self.free);
+        self.free -= count;
+        self.position = self.position.wrapping_add(count as u64);
+        self.index += count;
+        if self.index >= self.capacity {
+            self.index -= self.capacity;
+        }
+        // Release: pairs with the Acquire in `usable`; the items' bytes are written, or have been read.
+        self.positions()[self.end as usize].0.store(self.position, Ordering::Release);
+        self.there().notify_one_cheaply();
+    }
+
+    /// Where this end sleeps.
+    pub(crate) fn here(&self) -> &WaitWord {
+        let signals = &self.control().signals;
+        if self.end == End::Send { &signals.not_full } else { &signals.not_empty }
+    }
+
+    /// Where the other end sleeps.
+    #[inline]
+    fn there(&self) -> &WaitWord {
+        let signals = &self.control().signals;
+        if self.end == End::Send { &signals.not_empty } else { &signals.not_full }
+    }
+
+    /// This end is done.
+    pub(crate) fn close(&self) {
+        // Release: pairs with the Acquire in `is_closed`; whatever was sent before.
+        self.control().signals.closed[self.end as usize].store(1, Ordering::Release);
+        self.here().notify_all();
+        self.there().notify_all();
+    }
+
+    /// Whether this end has said that it is done.
+    #[inline]
+    pub(crate) fn is_closed_by(&self, end: End) -> bool {
+        // Acquire: pairs with the Release in `close`; a look at the positions after this sees all that was sent.
+        self.control().signals.closed[end as usize].load(Ordering::Acquire) != 0
+    }
+}
+
+impl End {
+    pub(crate) fn other(self) -> Self {
+        if self == Self::Send { Self::Recv } else { Self::Send }
+    }
+}
