@@ -9,13 +9,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use coproc::__private::above_standard;
+use coproc::__private::{Latch, above_standard, spawn_quiet};
 use coproc::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Pid;
 
 use crate::launch::Launch;
-use crate::sys::{self, SignalMask, Status};
+use crate::sys::{self, Status};
 
 /// A child process that was started.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub(crate) struct Child {
     pub(crate) pidfd: OwnedFd,
     status: Mutex<Option<Status>>,
     ended: Condvar,
+    /// Opened when it has ended, for those who wait for other things too.
+    pub(crate) gone: Latch,
 }
 
 impl Child {
@@ -37,7 +39,8 @@ impl Child {
             None => bell(1)?,
         };
         let pid = pid.as_raw_nonzero().get().unsigned_abs();
-        Ok(Self { pid, pidfd, status: Mutex::new(status), ended: Condvar::new() })
+        let gone = Latch::new(status.is_some());
+        Ok(Self { pid, pidfd, status: Mutex::new(status), ended: Condvar::new(), gone })
     }
 
     /// How it ended, if it has.
@@ -122,11 +125,7 @@ fn keeper() -> Result<Arc<Keeper>> {
     }
     let keeper = Arc::new(Keeper { pid: std::process::id(), requests: Mutex::new(VecDeque::new()), bell: bell(0)? });
     let shared = Arc::clone(&keeper);
-    // A thread starts with the mask of the one that starts it.
-    let mask = SignalMask::all().swap();
-    let thread = std::thread::Builder::new().name("coproc-keeper".into()).stack_size(256 << 10).spawn(move || shared.run());
-    mask.swap();
-    thread.map_err(|error| Error::from_os("starting a thread", error))?;
+    spawn_quiet("coproc-keeper", move || shared.run()).map_err(|error| Error::from_os("starting a thread", error))?;
     *current = Some(Arc::clone(&keeper));
     Ok(keeper)
 }
@@ -175,5 +174,6 @@ fn settle(child: &Child) -> bool {
     let Some(status) = sys::reap(child.pidfd.as_fd()) else { return false };
     *lock(&child.status) = Some(status);
     child.ended.notify_all();
+    child.gone.open();
     true
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
-use coproc::__private::{Parcel, Segment, family};
+use coproc::__private::{Parcel, Segment, SignalMask, family};
 use coproc::{Error, Message, Result};
 use rustix::process::Pid;
 
@@ -16,7 +16,7 @@ use crate::channel::Channel;
 use crate::hook;
 use crate::image;
 use crate::keeper::{self, Child};
-use crate::sys::{self, SignalMask};
+use crate::sys;
 
 /// The variable that tells the hook to look at the inherited descriptors.
 pub(crate) const MARK: &std::ffi::CStr = c"COPROC_CHILD";

@@ -3,10 +3,10 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use coproc::__private::Parcel;
-use coproc::{Message, Result};
+use coproc::{Message, Result, Waitable};
 use rustix::process::Signal;
 
 use crate::call::{Call, function};
@@ -180,5 +180,16 @@ impl Cause {
             Status::Killed(signal) => Self::Killed { signal },
             Status::Unknown => Self::Unknown,
         }
+    }
+}
+
+/// Ready when the child has ended.
+impl<T> Waitable for Process<T> {
+    fn is_ready(&self) -> bool {
+        self.child.gone.is_ready()
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        self.child.gone.announce()
     }
 }

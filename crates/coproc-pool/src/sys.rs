@@ -8,47 +8,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use coproc::__private::above_standard;
+use coproc::__private::{SignalMask, above_standard};
 use rustix::process::{Pid, PidfdFlags};
-
-/// Signals that a thread holds back.
-#[derive(Clone, Copy)]
-pub(crate) struct SignalMask(libc::sigset_t);
-
-impl SignalMask {
-    /// All signals.
-    pub(crate) fn all() -> Self {
-        let mut set = MaybeUninit::uninit();
-        // SAFETY: `sigfillset` writes the whole set.
-        unsafe { libc::sigfillset(set.as_mut_ptr()) };
-        // SAFETY: it was just written.
-        Self(unsafe { set.assume_init() })
-    }
-
-    /// Makes this the mask of the calling thread; returns the one before.
-    pub(crate) fn swap(self) -> Self {
-        let mut old = MaybeUninit::uninit();
-        // SAFETY: reads one set and writes the other; it fails only for a bad first argument.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, old.as_mut_ptr()) };
-        // SAFETY: it was just written.
-        Self(unsafe { old.assume_init() })
-    }
-
-    /// The mask of the calling thread.
-    pub(crate) fn current() -> Self {
-        let mut now = MaybeUninit::uninit();
-        // SAFETY: with no new set, it only writes the current one.
-        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), now.as_mut_ptr()) };
-        // SAFETY: it was just written.
-        Self(unsafe { now.assume_init() })
-    }
-}
-
-impl std::fmt::Debug for SignalMask {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SignalMask(..)")
-    }
-}
 
 /// `posix_spawn_file_actions_addclosefrom_np(3)`, where the C library has it.
 type CloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, c_int) -> c_int;
@@ -90,7 +51,7 @@ pub(crate) fn spawn(
     }
     let mut attributes = Attributes::new()?;
     // SAFETY: the attributes are initialised (`Attributes::new`); they keep a copy of the mask.
-    check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, &raw const mask.0) })?;
+    check(unsafe { libc::posix_spawnattr_setsigmask(&raw mut attributes.0, mask.as_ptr()) })?;
     // SAFETY: as above.
     check(unsafe { libc::posix_spawnattr_setflags(&raw mut attributes.0, libc::POSIX_SPAWN_SETSIGMASK as libc::c_short) })?;
 

@@ -40,6 +40,7 @@ mod liveness;
 mod message;
 mod plain;
 mod queue;
+mod ready;
 mod segment;
 mod shareable;
 mod spsc;
@@ -58,6 +59,7 @@ pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, 
 pub use queue::{
     Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
 };
+pub use ready::{Ready, Waitable, Watch, ready, wait_any, wait_any_timeout};
 pub use shareable::{Access, Direct, Locked, Shareable};
 pub use spsc::{Claim, Iter as ReceiverIter, Peek, Receiver, Sender, spsc};
 pub use sync::{
@@ -72,8 +74,11 @@ pub mod __private {
     pub use crate::layout::Layout;
     pub use crate::liveness::{family, join_family};
     pub use crate::message::{Failure, File, Handle, Parcel, bound_max, bound_sum};
+    pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
-    pub use crate::sys::{file::above_standard, socket};
+    pub use crate::sys::file::above_standard;
+    pub use crate::sys::socket;
+    pub use crate::sys::thread::{SignalMask, spawn_quiet};
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

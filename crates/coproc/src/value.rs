@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use crate::body::Body;
 use crate::error::{Result, Unfit};
 use crate::handle::handle;
 use crate::plain::Plain;
+use crate::ready::Waitable;
 use crate::segment::{Kind, Segment};
 use crate::shareable::{Access, Direct, Shareable};
 use crate::sync::{LockError, MutexGuard, Owner, TryLockError};
@@ -151,6 +153,24 @@ impl<T: Shareable<Access = Direct>> Deref for SharedValue<T> {
 }
 
 /// Shows the value, and does not wait for its lock.
+impl<T: Shareable<Access = Direct> + Waitable> Waitable for SharedValue<T> {
+    fn is_ready(&self) -> bool {
+        (**self).is_ready()
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        (**self).announce()
+    }
+
+    fn pass_on(&self) {
+        (**self).pass_on();
+    }
+
+    fn ask_kernel(&self) {
+        (**self).ask_kernel();
+    }
+}
+
 impl<T: Shareable + fmt::Debug> fmt::Debug for SharedValue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if <T::Access as Access>::DIRECT {

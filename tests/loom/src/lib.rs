@@ -13,4 +13,4 @@ mod world;
 mod models;
 
 pub(crate) use plain::Plain;
-pub(crate) use stubs::{error, handle, message, plain, segment};
+pub(crate) use stubs::{error, handle, message, plain, ready, segment};

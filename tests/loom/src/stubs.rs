@@ -41,6 +41,17 @@ pub(crate) mod handle {
     pub(crate) use handle;
 }
 
+pub(crate) mod ready {
+    use crate::sys::atomic::AtomicU32;
+
+    /// Waiting for several is not modelled.
+    #[allow(dead_code)]
+    pub trait Waitable {
+        fn is_ready(&self) -> bool;
+        fn announce(&self) -> (&AtomicU32, u32);
+    }
+}
+
 pub(crate) mod message {
     use crate::world;
 

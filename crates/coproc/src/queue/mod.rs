@@ -7,6 +7,7 @@ mod iter;
 mod ring;
 #[cfg(test)]
 mod tests;
+mod wait;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::Iter;

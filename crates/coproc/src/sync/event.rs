@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::wait::SLICE;
 use crate::layout::{Layout, PROTOCOL};
+use crate::ready::Waitable;
 use crate::shareable::{Direct, Shareable};
 use crate::sys::futex;
 
@@ -105,6 +106,21 @@ impl Event {
             if word == marked || self.word.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
                 futex::wait(&self.word, marked, slice);
             }
+        }
+    }
+}
+
+impl Waitable for Event {
+    fn is_ready(&self) -> bool {
+        self.is_set()
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        // Not on an event that is set: nobody needs to wake who waits for that.
+        let mark = |word: u32| (word & SET == 0).then_some(word | WAIT);
+        match self.word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, mark) {
+            Ok(word) => (&self.word, word | WAIT),
+            Err(word) => (&self.word, word),
         }
     }
 }

@@ -54,6 +54,11 @@ impl WaitWord {
         Ticket(seen)
     }
 
+    /// The word, for who sleeps on several: [`mark`](Self::mark)s it, and sees to the fences.
+    pub(crate) fn word(&self) -> &AtomicU32 {
+        &self.0
+    }
+
     /// Says that there may be sleepers yet, for the next notifier.
     pub(crate) fn mark(&self) -> u32 {
         self.0.fetch_or(WAIT, Ordering::Relaxed) | WAIT

@@ -3,7 +3,8 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use rustix::thread::futex::{self, Flags};
+use rustix::thread::futex::{self, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
+use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Sleeps while the word has this value, at most this long. May return early for no reason; the caller looks again.
 pub(crate) fn wait(word: &AtomicU32, value: u32, slice: Duration) {
@@ -11,6 +12,37 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, slice: Duration) {
         rustix::fs::Timespec { tv_sec: slice.as_secs().min(i64::MAX as u64) as i64, tv_nsec: slice.subsec_nanos().into() };
     // EAGAIN, EINTR and ETIMEDOUT all mean: look at the word again.
     let _ = futex::wait(word, Flags::empty(), value, Some(&slice));
+}
+
+/// Sleeps while the word has this value, until it is woken. May return early for no reason.
+pub(crate) fn wait_forever(word: &AtomicU32, value: u32) {
+    let _ = futex::wait(word, Flags::empty(), value, None);
+}
+
+/// How many words [`wait_any`] takes at once; what is more it leaves out.
+pub(crate) const MOST_WORDS: usize = 128;
+
+/// Sleeps while every one of these words has its value, at most this long (`futex_waitv(2)`). `false` if nobody woke it and no word has changed; may
+/// return early for no reason. Where the kernel is older than the call (5.16), it sleeps for a millisecond.
+pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], slice: Duration) -> bool {
+    let mut list = [Wait::new(); MOST_WORDS];
+    let count = words.len().min(MOST_WORDS);
+    for (wait, (word, value)) in list.iter_mut().zip(words) {
+        wait.val = u64::from(*value);
+        wait.uaddr = WaitPtr::new(word.as_ptr().cast());
+        wait.flags = WaitFlags::SIZE_U32;
+    }
+    // Until a point in time, unlike the others.
+    let until = (Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()).saturating_add(slice);
+    let until = Timespec { tv_sec: until.as_secs().min(i64::MAX as u64) as i64, tv_nsec: until.subsec_nanos().into() };
+    match futex::waitv(&list[..count], WaitvFlags::empty(), Some(&until), rustix::thread::ClockId::Monotonic) {
+        Err(rustix::io::Errno::TIMEDOUT) => false,
+        Err(rustix::io::Errno::NOSYS) => {
+            std::thread::sleep(slice.min(Duration::from_millis(1)));
+            false
+        }
+        _ => true,
+    }
 }
 
 /// Wakes at most this many sleepers.

@@ -7,6 +7,7 @@ pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod ofd;
 pub mod socket;
+pub(crate) mod thread;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,0 +1,136 @@
+//! The thread that waits in the place of descriptors and tasks.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Waitable, announce_all, slice_for};
+use crate::error::{Error, Result};
+use crate::sys::{futex, thread};
+
+/// How the one that does not wait itself is told.
+pub(super) trait Target: Send + Sync {
+    fn tell(&self);
+}
+
+/// An object that is waited for, and who is told.
+pub(super) struct Entry {
+    object: Box<dyn Waitable + Send + Sync>,
+    target: Box<dyn Target>,
+    /// Whether to wait for it: until it was ready, once.
+    armed: AtomicBool,
+}
+
+/// What the thread and its users share.
+struct Watcher {
+    /// The process in which the thread is: a forked child finds its parent's here, and needs one of its own.
+    pid: u32,
+    entries: Mutex<Vec<Arc<Entry>>>,
+    /// Counts the changes of what is to be waited for; the thread sleeps on it too.
+    changes: AtomicU32,
+}
+
+static WATCHER: Mutex<Option<Arc<Watcher>>> = Mutex::new(None);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The watcher of this process; starts it at the first call, or the first since a fork.
+fn watcher() -> Result<Arc<Watcher>> {
+    let mut current = lock(&WATCHER);
+    let pid = std::process::id();
+    if let Some(watcher) = current.as_ref().filter(|watcher| watcher.pid == pid) {
+        return Ok(Arc::clone(watcher));
+    }
+    let watcher = Arc::new(Watcher { pid, entries: Mutex::new(Vec::new()), changes: AtomicU32::new(0) });
+    let shared = Arc::clone(&watcher);
+    thread::spawn_quiet("coproc-watcher", move || shared.run()).map_err(Error::os("starting a thread"))?;
+    *current = Some(Arc::clone(&watcher));
+    Ok(watcher)
+}
+
+/// An entry, waited for when it is armed, until this is dropped.
+pub(super) struct Registered {
+    entry: Arc<Entry>,
+    watcher: Arc<Watcher>,
+}
+
+impl Registered {
+    pub(super) fn new(object: Box<dyn Waitable + Send + Sync>, target: Box<dyn Target>) -> Result<Self> {
+        let watcher = watcher()?;
+        let entry = Arc::new(Entry { object, target, armed: AtomicBool::new(false) });
+        lock(&watcher.entries).push(Arc::clone(&entry));
+        Ok(Self { entry, watcher })
+    }
+
+    pub(super) fn object(&self) -> &dyn Waitable {
+        &*self.entry.object
+    }
+
+    /// Tells the target once, as soon as the object is ready.
+    pub(super) fn arm(&self) {
+        // Release: pairs with the Acquire in `Watcher::run`; what the target is to find then.
+        self.entry.armed.store(true, Ordering::Release);
+        self.watcher.change();
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        lock(&self.watcher.entries).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
+        // The thread lets go of the object too.
+        self.watcher.change();
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").field("armed", &self.entry.armed).finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    fn change(&self) {
+        // Release: pairs with the Acquire in `run`; the change.
+        self.changes.fetch_add(1, Ordering::Release);
+        futex::wake_all(&self.changes);
+    }
+
+    fn run(&self) {
+        loop {
+            // Acquire: pairs with the Release in `change`. Read before the entries: a change that they do not show ends the sleep.
+            let changes = self.changes.load(Ordering::Acquire);
+            // Acquire: pairs with the Release in `arm`.
+            let armed = |entry: &&Arc<Entry>| entry.armed.load(Ordering::Acquire);
+            let entries: Vec<_> = lock(&self.entries).iter().filter(armed).map(Arc::clone).collect();
+            if entries.is_empty() {
+                futex::wait_forever(&self.changes, changes);
+                continue;
+            }
+            let objects = || entries.iter().map(|entry| -> &dyn Waitable { &*entry.object });
+            let mut words = announce_all(objects());
+            if tell_ready(&entries) {
+                objects().for_each(Waitable::pass_on);
+                continue;
+            }
+            // First, so that it is among those that the kernel takes.
+            words.insert(0, (&self.changes, changes));
+            if !futex::wait_any(&words, slice_for(words.len())) {
+                objects().for_each(Waitable::ask_kernel);
+            }
+        }
+    }
+}
+
+/// Tells the targets of those that are ready; whether there were any.
+fn tell_ready(entries: &[Arc<Entry>]) -> bool {
+    let mut any = false;
+    for entry in entries {
+        if entry.object.is_ready() && entry.armed.swap(false, Ordering::Relaxed) {
+            entry.target.tell();
+            any = true;
+        }
+    }
+    any
+}

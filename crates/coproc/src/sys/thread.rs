@@ -1,0 +1,60 @@
+//! Threads of the library's own, and which signals a thread holds back.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+/// Starts a thread that gets no signals: these are the program's. A thread starts with the mask of the one that starts it.
+///
+/// # Errors
+/// If the system has no more threads.
+pub fn spawn_quiet(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let mask = SignalMask::all().swap();
+    let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run);
+    mask.swap();
+    thread.map(drop)
+}
+
+/// Signals that a thread holds back.
+#[derive(Clone, Copy)]
+pub struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    /// All signals.
+    pub fn all() -> Self {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: `sigfillset` writes the whole set.
+        unsafe { libc::sigfillset(set.as_mut_ptr()) };
+        // SAFETY: it was just written.
+        Self(unsafe { set.assume_init() })
+    }
+
+    /// Makes this the mask of the calling thread; returns the one before.
+    pub fn swap(self) -> Self {
+        let mut old = MaybeUninit::uninit();
+        // SAFETY: reads one set and writes the other; it fails only for a bad first argument.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, old.as_mut_ptr()) };
+        // SAFETY: it was just written.
+        Self(unsafe { old.assume_init() })
+    }
+
+    /// The mask of the calling thread.
+    pub fn current() -> Self {
+        let mut now = MaybeUninit::uninit();
+        // SAFETY: with no new set, it only writes the current one.
+        unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, ptr::null(), now.as_mut_ptr()) };
+        // SAFETY: it was just written.
+        Self(unsafe { now.assume_init() })
+    }
+
+    /// For calls that take a mask.
+    pub fn as_ptr(&self) -> *const libc::sigset_t {
+        &raw const self.0
+    }
+}
+
+impl std::fmt::Debug for SignalMask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SignalMask(..)")
+    }
+}
