@@ -4,10 +4,11 @@
 
 mod error;
 mod iter;
+mod ready;
 mod ring;
 #[cfg(test)]
 mod tests;
-mod wait;
+mod waiting;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::Iter;
@@ -21,11 +22,9 @@ use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Reader, Writer};
 use crate::segment::{Kind, Plan, Segment};
-use crate::sync::{Deadline, Patience, WaitWord};
+use crate::sync::{Deadline, Patience};
 use ring::{End, Ring, Shape, Stop};
-
-/// How often a call gives way before it sleeps.
-const YIELDS: u32 = 8;
+use waiting::wake;
 
 /// A bounded first-in first-out queue in shared memory, for any number of senders and receivers in any processes.
 ///
@@ -116,9 +115,7 @@ impl<T: Item> Queue<T> {
 
     /// Closes the queue for all: nothing more is sent, what is inside is still received. Never waits.
     pub fn close(&self) {
-        self.ring.close();
-        self.ring.signals().not_empty.notify_all();
-        self.ring.signals().not_full.notify_all();
+        self.ring.close_for_all();
     }
 
     /// Whether the queue was closed.
@@ -234,7 +231,7 @@ impl<T: Item> Queue<T> {
             return Ok(0);
         }
         let mut good = 0;
-        let taken = self.wait_for(End::Recv, Deadline::NEVER, |patience| {
+        let taken = self.ring.wait_for(End::Recv, Deadline::NEVER, |patience| {
             good = 0;
             self.pass_out(items.len(), patience, |_, read| {
                 if let Some(item) = read {
@@ -256,7 +253,7 @@ impl<T: Item> Queue<T> {
     }
 
     fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
-        self.wait_for(End::Send, deadline, |patience| self.pass_in(items, patience))
+        self.ring.wait_for(End::Send, deadline, |patience| self.pass_in(items, patience))
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<T, Stop> {
@@ -266,7 +263,7 @@ impl<T: Item> Queue<T> {
     /// `None` is an item that was taken and is no value of its type.
     fn recv_any_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
         let mut item = None;
-        self.wait_for(End::Recv, deadline, |patience| self.pass_out(1, patience, |_, read| item = read))?;
+        self.ring.wait_for(End::Recv, deadline, |patience| self.pass_out(1, patience, |_, read| item = read))?;
         Ok(item)
     }
 
@@ -276,18 +273,11 @@ impl<T: Item> Queue<T> {
         if self.ring.must_wait(End::Send) {
             return Err(Stop::Wait);
         }
-        let sent = self.ring.pass(End::Send, items.len(), patience, |n, bytes| {
+        self.ring.pass_in(items.len(), patience, |n, bytes| {
             // SAFETY: the slot has `T::SIZE` bytes from there on, and it is this side's turn, under its lock.
             let mut writer = unsafe { Writer::slot(bytes, T::SIZE) };
             items[n].write(&mut writer);
-        });
-        match sent {
-            Ok(sent) => wake(&self.ring.signals().not_empty, sent),
-            // A receiver may have seen this call at it, and waits to learn what came of it.
-            Err(Stop::Closed) => self.ring.signals().not_empty.notify_all(),
-            Err(_) => {}
-        }
-        sent
+        })
     }
 
     /// Receives as many items as there are, at least one and at most `most`; `None` is given for what is no value of the type.
@@ -303,66 +293,6 @@ impl<T: Item> Queue<T> {
         })?;
         wake(&self.ring.signals().not_full, taken);
         Ok(taken)
-    }
-
-    /// Tries until it is done, closed, or too late; sleeps in between.
-    fn wait_for(
-        &self,
-        end: End,
-        deadline: Deadline,
-        mut attempt: impl FnMut(Patience) -> Result<usize, Stop>,
-    ) -> Result<usize, Stop> {
-        let signals = self.ring.signals();
-        let here = match end {
-            End::Send => &signals.not_full,
-            End::Recv => &signals.not_empty,
-        };
-        let mut yields = 0;
-        let mut slept = false;
-        loop {
-            match attempt(Patience::Until(deadline)) {
-                Err(Stop::Wait) => {}
-                result => {
-                    if slept {
-                        here.pass_on(|| !self.ring.must_wait(end));
-                    }
-                    return result;
-                }
-            }
-            if self.is_over(end) {
-                return Err(Stop::Closed);
-            }
-            if yields < YIELDS {
-                yields += 1;
-                std::thread::yield_now();
-                continue;
-            }
-            let ticket = here.prepare();
-            if !self.ring.must_wait(end) || self.is_over(end) {
-                continue;
-            }
-            if !here.sleep(ticket, deadline) {
-                return Err(Stop::Wait);
-            }
-            slept = true;
-        }
-    }
-
-    /// Whether waiting on this side is in vain.
-    fn is_over(&self, end: End) -> bool {
-        match end {
-            End::Send => self.is_closed(),
-            End::Recv => self.ring.is_drained(),
-        }
-    }
-}
-
-/// Wakes as many sleepers as there are items, or places, for them.
-#[inline]
-fn wake(word: &WaitWord, count: usize) {
-    match count {
-        1 => word.notify_one(),
-        _ => word.notify_all(),
     }
 }
 

@@ -45,9 +45,9 @@ pub(super) struct Side {
 
 #[derive(Debug)]
 #[repr(C, align(128))]
-pub(super) struct Signals {
-    pub(super) not_empty: WaitWord,
-    pub(super) not_full: WaitWord,
+pub(crate) struct Signals {
+    pub(crate) not_empty: WaitWord,
+    pub(crate) not_full: WaitWord,
     closed: AtomicU32,
 }
 
@@ -61,8 +61,8 @@ pub(super) struct Control {
 
 /// Capacity and slot size: checked once, kept in private memory.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    pub(super) capacity: usize,
+pub(crate) struct Shape {
+    pub(crate) capacity: usize,
     /// Size of an item's bytes.
     pub(super) item: usize,
     /// How many bits of a position are its index; the rest is its lap.
@@ -71,7 +71,7 @@ pub(super) struct Shape {
 
 /// Which side of the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum End {
     Send,
     Recv,
 }
@@ -91,7 +91,7 @@ enum Turn {
 
 /// Why nothing was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     /// Full or empty.
     Wait,
     /// Closed (told to senders only).
@@ -102,7 +102,7 @@ pub(super) enum Stop {
 }
 
 impl Shape {
-    pub(super) fn new(capacity: usize, item: usize) -> Self {
+    pub(crate) fn new(capacity: usize, item: usize) -> Self {
         Self { capacity, item, index_bits: usize::BITS - (capacity - 1).leading_zeros() }
     }
 
@@ -111,7 +111,7 @@ impl Shape {
     }
 
     /// Size of the body, in bytes, if it can be counted.
-    pub(super) fn body(self) -> Option<usize> {
+    pub(crate) fn body(self) -> Option<usize> {
         let slot = self.item.checked_add(2 * SEQUENCE).filter(|&slot| slot < isize::MAX as usize).map(|_| self.stride())?;
         slot.checked_mul(self.capacity)?.checked_add(SLOTS)
     }
@@ -144,10 +144,10 @@ impl Shape {
 
 /// A view of the ring in a segment.
 ///
-/// 1. `control` is the start of a body of `shape.body()` bytes, mapped as long as the segment, beside which this is kept.
-/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside the body, aligned to 8.
+/// 1. `control` is the start of `shape.body()` bytes, mapped as long as the segment, beside which this is kept.
+/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside these bytes, aligned to 8.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ring {
+pub(crate) struct Ring {
     control: NonNull<Control>,
     shape: Shape,
 }
@@ -159,12 +159,12 @@ unsafe impl Sync for Ring {}
 
 impl Ring {
     /// # Safety
-    /// The segment's body is `shape.body()` bytes long and writable, and the segment outlives the ring.
-    pub(super) unsafe fn new(segment: &Segment, shape: Shape) -> Self {
+    /// The segment's body begins with `shape.body()` bytes of a ring, is writable, and outlives the ring.
+    pub(crate) unsafe fn new(segment: &Segment, shape: Shape) -> Self {
         Self { control: segment.body().cast(), shape }
     }
 
-    pub(super) fn shape(&self) -> Shape {
+    pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
@@ -173,7 +173,7 @@ impl Ring {
         unsafe { self.control.as_ref() }
     }
 
-    pub(super) fn signals(&self) -> &Signals {
+    pub(crate) fn signals(&self) -> &Signals {
         &self.control().signals
     }
 
@@ -209,7 +209,7 @@ impl Ring {
 
     /// Whether, at a look without the lock, there is nothing to do: full, or empty. A slot that a dead process has left ahead of the
     /// position is no reason to say so: that is repaired under the lock.
-    pub(super) fn must_wait(&self, end: End) -> bool {
+    pub(crate) fn must_wait(&self, end: End) -> bool {
         // Relaxed: only a look; what is done is decided under the lock.
         self.turn(end, self.side(end).position.load(Ordering::Relaxed)) == Turn::Theirs
     }
@@ -219,7 +219,7 @@ impl Ring {
     ///
     /// A sender's slot is handed over at once, so that what a killed sender leaves is a prefix; a receiver's slots are handed over after
     /// all were worked on, so that what a killed receiver has taken is in its hands.
-    pub(super) fn pass(
+    pub(crate) fn pass(
         &self,
         end: End,
         most: usize,
@@ -287,7 +287,7 @@ impl Ring {
     }
 
     /// As [`must_wait`](Self::must_wait), but looks past the slots that a dead process has left ahead of the position.
-    pub(super) fn is_idle(&self, end: End) -> bool {
+    pub(crate) fn is_idle(&self, end: End) -> bool {
         let mut position = self.side(end).position.load(Ordering::Relaxed);
         for _ in 0..self.shape.capacity {
             match self.turn(end, position) {
@@ -303,19 +303,19 @@ impl Ring {
         self.signals().closed.store(1, Ordering::SeqCst);
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         // SeqCst: pairs with the store in `close`, and stands before the look at the lock in `is_drained`.
         self.signals().closed.load(Ordering::SeqCst) != 0
     }
 
     /// Whether nothing can come any more: closed, then no living sender at it (one may have looked before it was closed), then
     /// still empty. In this order: a sender that takes the lock after it was seen free also sees that the queue is closed.
-    pub(super) fn is_drained(&self) -> bool {
+    pub(crate) fn is_drained(&self) -> bool {
         self.is_closed() && !self.control().senders.lock.is_held() && self.must_wait(End::Recv)
     }
 
     /// How many items are inside. After a death it may be off by what the dead one had in hand, until the next operation.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let head = self.side(End::Recv).position.load(Ordering::Relaxed);
         let tail = self.side(End::Send).position.load(Ordering::Relaxed);
         self.shape.distance(head, tail).clamp(0, self.shape.capacity as i128) as usize

@@ -10,7 +10,7 @@ use crate::ready::{Waitable, ready};
 /// Ready when there is something to receive, or nothing will come any more.
 impl<T: Item> Waitable for Queue<T> {
     fn is_ready(&self) -> bool {
-        !self.ring.must_wait(End::Recv) || self.is_over(End::Recv)
+        !self.ring.must_wait(End::Recv) || self.ring.is_drained()
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
@@ -34,7 +34,7 @@ impl<T: Item> Clone for Room<T> {
 
 impl<T: Item> Waitable for Room<T> {
     fn is_ready(&self) -> bool {
-        !self.0.ring.must_wait(End::Send) || self.0.is_over(End::Send)
+        !self.0.ring.must_wait(End::Send) || self.0.is_closed()
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
