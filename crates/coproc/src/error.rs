@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 
 use crate::liveness::Unregistered;
+use crate::loan::{LoanError, TryLoanError};
 use crate::queue::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::sync::{BarrierError, LockError, TryLockError};
 use crate::{TextTooLong, sys};
@@ -283,6 +284,27 @@ impl<T> From<SendError<T>> for Error {
             SendError::Closed(_) => Self::Closed,
             SendError::Disconnected(_) => Self::Disconnected,
             SendError::Corrupted(_) => Self::Corrupted,
+            SendError::Foreign(_) => Self::other(error.to_string()),
+        }
+    }
+}
+
+impl From<LoanError> for Error {
+    fn from(error: LoanError) -> Self {
+        match error {
+            LoanError::Closed => Self::Closed,
+            LoanError::Unregistered(error) => error.into(),
+            LoanError::TooLong { .. } => Self::other(error),
+        }
+    }
+}
+
+impl From<TryLoanError> for Error {
+    fn from(error: TryLoanError) -> Self {
+        match error {
+            TryLoanError::WouldBlock => Self::WouldBlock,
+            TryLoanError::TimedOut => Self::TimedOut,
+            TryLoanError::Loan(error) => error.into(),
         }
     }
 }

@@ -4,21 +4,21 @@
 ///
 /// `$handle` has a field `segment` and a function `from_segment(Segment) -> Result<Self>`.
 macro_rules! handle {
-    ($handle:ident<$t:ident: $bound:path>) => {
-        impl<$t: $bound> Clone for $handle<$t> {
+    ($handle:ident $(<$t:ident: $bound:path>)?) => {
+        impl$(<$t: $bound>)? Clone for $handle$(<$t>)? {
             fn clone(&self) -> Self {
                 Self { segment: self.segment.clone(), ..*self }
             }
         }
 
         /// The descriptor of the segment. It may be sent to a process of the same family, which turns it into a handle with `TryFrom`.
-        impl<$t: $bound> std::os::fd::AsFd for $handle<$t> {
+        impl$(<$t: $bound>)? std::os::fd::AsFd for $handle$(<$t>)? {
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.segment.file()
             }
         }
 
-        impl<$t: $bound> TryFrom<std::os::fd::OwnedFd> for $handle<$t> {
+        impl$(<$t: $bound>)? TryFrom<std::os::fd::OwnedFd> for $handle$(<$t>)? {
             type Error = crate::Error;
 
             /// A handle of the object behind a descriptor that a process of the same family gave. What lies there is checked first.
@@ -27,7 +27,7 @@ macro_rules! handle {
             }
         }
 
-        impl<$t: $bound> crate::Message for $handle<$t> {
+        impl$(<$t: $bound>)? crate::Message for $handle$(<$t>)? {
             fn write(&self, to: &mut crate::message::Writer<'_>) {
                 to.segment(&self.segment);
             }
@@ -37,7 +37,7 @@ macro_rules! handle {
             }
         }
 
-        impl<$t: $bound> crate::Arg<$handle<$t>> for &$handle<$t> {
+        impl$(<$t: $bound>)? crate::Arg<$handle$(<$t>)?> for &$handle$(<$t>)? {
             fn put(&self, to: &mut crate::message::Writer<'_>) {
                 crate::Message::write(*self, to);
             }

@@ -14,7 +14,7 @@
 //! # Ok::<(), coproc::Error>(())
 //! ```
 //!
-//! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`]. A handle is cheap to clone and goes to other processes as an argument.
+//! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`], [`LoanQueue`]. A handle is cheap to clone and goes to other processes as an argument.
 //! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
 //! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`RwLock`], [`Condvar`], [`Event`], [`Semaphore`], [`Barrier`], [`OnceLock`].
 //! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.
@@ -37,6 +37,7 @@ mod frozen;
 mod handle;
 pub mod layout;
 mod liveness;
+mod loan;
 mod message;
 mod plain;
 mod queue;
@@ -54,6 +55,7 @@ pub use coproc_derive::{Code, Item, Message, Plain, Shareable};
 pub use error::{Corrupted, Error, Result, Unfit};
 pub use frozen::FrozenArray;
 pub use liveness::Unregistered;
+pub use loan::{Loan, LoanError, LoanQueue, TryLoanError};
 pub use message::{Arg, Item, Message, Outcome, Reader, Writer};
 pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, TextTooLong};
 pub use queue::{

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use coproc::{
-    AtomicFlag, Code, CodeEnum, Event, Flag, FrozenArray, LockError, Maybe, Mutex, MutexGuard, Queue, ReadOnly, Semaphore,
-    Shareable, SharedArray, SharedValue, Text,
+    AtomicFlag, Code, CodeEnum, Event, Flag, FrozenArray, Loan, LoanQueue, LockError, Maybe, Mutex, MutexGuard, Queue, ReadOnly,
+    Semaphore, Shareable, SharedArray, SharedValue, Text,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -14,6 +14,9 @@ assert_impl_all!(SharedValue<u8>: Send, Sync, Clone);
 assert_impl_all!(SharedArray<AtomicU64>: Send, Sync, Clone);
 assert_impl_all!(FrozenArray<u8>: Send, Sync, Clone);
 assert_impl_all!(Queue<bool>: Send, Sync, Clone);
+assert_impl_all!(LoanQueue: Send, Sync, Clone, coproc::Message);
+assert_impl_all!(Loan: Send, Sync);
+assert_not_impl_any!(Loan: Clone, coproc::Message);
 assert_impl_all!(Mutex<u8>: Send, Sync);
 assert_impl_all!(MutexGuard<'static, u8>: Sync);
 assert_not_impl_any!(MutexGuard<'static, u8>: Send, Clone);

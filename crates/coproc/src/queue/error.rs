@@ -35,7 +35,7 @@ macro_rules! item_comes_back {
     };
 }
 
-/// Why [`Queue::send`](super::Queue::send) did not send. With the item.
+/// Why [`Queue::send`](super::Queue::send), or [`LoanQueue::send`](crate::LoanQueue::send), did not send. With the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<T> {
@@ -45,9 +45,12 @@ pub enum SendError<T> {
     Disconnected(T),
     /// The queue's words in shared memory hold what no code of this crate writes.
     Corrupted(T),
+    /// The loan is of another [`LoanQueue`](crate::LoanQueue), or of the process that this one was forked from. A [`Queue`](super::Queue) has no such items.
+    Foreign(T),
 }
 
 item_comes_back!(SendError {
+    Foreign: "the loan is of another queue, or of another process",
     Closed: "the queue is closed",
     Disconnected: "everybody else who had the queue has died or gone",
     Corrupted: "the queue's words in shared memory hold what no code of coproc writes",

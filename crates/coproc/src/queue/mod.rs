@@ -12,6 +12,8 @@ mod waiting;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::Iter;
+pub(crate) use ring::{End, Ring, Shape, Stop};
+pub(crate) use waiting::wait_for;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,7 +25,6 @@ use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Reader, Writer};
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
-use ring::{End, Ring, Shape, Stop};
 use waiting::wake;
 
 /// A bounded first-in first-out queue in shared memory, for any number of senders and receivers in any processes.

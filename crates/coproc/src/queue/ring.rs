@@ -298,6 +298,22 @@ impl Ring {
         true
     }
 
+    /// Shows the bytes of every item that is inside, in order; meanwhile no receiver takes any.
+    pub(crate) fn look_inside(&self, patience: Patience, mut look: impl FnMut(*mut u8)) -> Result<(), Stop> {
+        let side = self.side(End::Recv);
+        let _held = hold(&side.lock, patience)?;
+        let mut position = match self.settle(End::Recv, side) {
+            Err(Stop::Wait) => return Ok(()),
+            position => position?,
+        };
+        for _ in 0..self.shape.capacity {
+            let Some(index) = self.shape.index(position).filter(|_| self.turn(End::Recv, position) == Turn::Mine) else { break };
+            look(self.slot(index).1);
+            position = self.shape.next(position);
+        }
+        Ok(())
+    }
+
     pub(super) fn close(&self) {
         // SeqCst: pairs with the loads in `pass` and `is_closed`.
         self.signals().closed.store(1, Ordering::SeqCst);

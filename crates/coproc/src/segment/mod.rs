@@ -40,10 +40,12 @@ pub enum Kind {
     Parcel = 5,
     /// A ring between one sender and one receiver.
     Ring = 6,
+    /// A `LoanQueue`.
+    LoanQueue = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring];
+    const ALL: [Self; 7] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring, Self::LoanQueue];
 
     fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u32 == code)
@@ -57,6 +59,7 @@ impl Kind {
             Self::Queue => "Queue",
             Self::Parcel => "parcel",
             Self::Ring => "spsc ring",
+            Self::LoanQueue => "LoanQueue",
         }
     }
 }
