@@ -28,7 +28,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
 const ALLOWED: &str = "#[allow(dead_code, unused_imports, private_interfaces, private_bounds, clippy::all)]";
 
 /// What is copied.
-const SOURCES: &[&str] = &["sync", "queue", "layout.rs", "shareable.rs"];
+const SOURCES: &[&str] = &["sync", "queue", "loan", "layout.rs", "shareable.rs"];
 
 fn main() {
     let library = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../crates/coproc/src");

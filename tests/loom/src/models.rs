@@ -3,6 +3,7 @@
 mod barrier;
 mod condvar;
 mod event;
+mod loan;
 mod lock;
 mod once;
 mod queue;

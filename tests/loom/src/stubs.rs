@@ -27,6 +27,18 @@ pub(crate) mod error {
     pub enum Error {
         Empty,
         TooLarge { len: usize, size: usize },
+        Unfit(Unfit),
+    }
+
+    #[derive(Debug)]
+    pub enum Unfit {
+        NotASegment,
+    }
+
+    impl From<Unfit> for Error {
+        fn from(unfit: Unfit) -> Self {
+            Self::Unfit(unfit)
+        }
     }
 
     pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,6 +48,13 @@ pub(crate) mod handle {
     /// A model shares a queue by an `Arc`, and sends no handles.
     macro_rules! handle {
         ($handle:ident<$t:ident: $bound:path>) => {};
+        ($handle:ident) => {
+            impl Clone for $handle {
+                fn clone(&self) -> Self {
+                    Self { segment: self.segment.clone(), ..*self }
+                }
+            }
+        };
     }
 
     pub(crate) use handle;
@@ -95,9 +114,12 @@ pub(crate) mod segment {
 
     use crate::error::Result;
 
+    pub(crate) const BODY: usize = 128;
+
     #[derive(Clone, Copy)]
     pub(crate) enum Kind {
         Queue,
+        LoanQueue,
     }
 
     #[allow(dead_code, reason = "as in the library")]
@@ -144,6 +166,14 @@ pub(crate) mod segment {
 
         pub(crate) fn len(&self) -> usize {
             unreachable!("a model attaches no segment")
+        }
+
+        pub(crate) fn body_size(&self) -> usize {
+            unreachable!("a model attaches no segment")
+        }
+
+        pub(crate) fn is_same(&self, other: &Self) -> bool {
+            Arc::ptr_eq(&self.0, &other.0)
         }
 
         pub(crate) fn expect(&self, _: Kind, _: u64, _: &str) -> Result<()> {
