@@ -19,7 +19,7 @@ impl<T: Item> Waitable for Queue<T> {
     }
 
     fn pass_on(&self) {
-        self.ring.signals().not_empty.pass_on(|| !self.ring.must_wait(End::Recv));
+        self.ring.signals().not_empty.pass_on_dearly(|| !self.ring.must_wait(End::Recv));
     }
 }
 
@@ -43,7 +43,7 @@ impl<T: Item> Waitable for Room<T> {
     }
 
     fn pass_on(&self) {
-        self.0.ring.signals().not_full.pass_on(|| !self.0.ring.must_wait(End::Send));
+        self.0.ring.signals().not_full.pass_on_dearly(|| !self.0.ring.must_wait(End::Send));
     }
 }
 

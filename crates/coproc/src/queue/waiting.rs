@@ -1,7 +1,7 @@
 //! How a call waits for its turn, and whom it wakes. No types but bytes.
 
 use super::ring::{End, Ring, Stop};
-use crate::sync::{Deadline, Patience, WaitWord};
+use crate::sync::{Deadline, Patience, WaitWord, spin_until};
 
 /// How often a call gives way before it sleeps.
 const YIELDS: u32 = 8;
@@ -22,7 +22,7 @@ pub(crate) fn wait_for<R>(
             Err(Stop::Wait) => {}
             result => {
                 if slept {
-                    word.pass_on(|| !must_wait());
+                    word.pass_on_dearly(|| !must_wait());
                 }
                 return result;
             }
@@ -30,12 +30,15 @@ pub(crate) fn wait_for<R>(
         if is_over() {
             return Err(Stop::Closed);
         }
+        if yields == 0 && spin_until(|| !must_wait()) {
+            continue;
+        }
         if yields < YIELDS {
             yields += 1;
             std::thread::yield_now();
             continue;
         }
-        let ticket = word.prepare();
+        let ticket = word.prepare_dearly();
         if !must_wait() || is_over() {
             continue;
         }
@@ -86,7 +89,7 @@ impl Ring {
 #[inline]
 pub(crate) fn wake(word: &WaitWord, count: usize) {
     match count {
-        1 => word.notify_one(),
-        _ => word.notify_all(),
+        1 => word.notify_one_cheaply(),
+        _ => word.notify_all_cheaply(),
     }
 }

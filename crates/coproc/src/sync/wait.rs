@@ -89,11 +89,22 @@ impl WaitWord {
     /// its slice.
     #[inline]
     pub(crate) fn notify_one_cheaply(&self) {
+        self.notify_cheaply(1);
+    }
+
+    /// As [`notify_one_cheaply`](Self::notify_one_cheaply), all sleepers.
+    #[inline]
+    pub(crate) fn notify_all_cheaply(&self) {
+        self.notify_cheaply(i32::MAX.unsigned_abs());
+    }
+
+    #[inline]
+    fn notify_cheaply(&self, count: u32) {
         // The compiler must not move the look before the stores of the condition; `prepare_dearly` sees to the processor.
         compiler_fence(Ordering::SeqCst);
         let seen = self.0.load(Ordering::Relaxed);
         if seen & WAIT != 0 {
-            self.wake(seen, 1);
+            self.wake(seen, count);
         }
     }
 
