@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use coproc::{
-    Error, Event, Item, Plain, Queue, RecvError, RecvTimeoutError, Result, SendError, SendTimeoutError, SharedArray, SharedValue,
-    TryRecvError, TrySendError,
+    Error, Event, Flag, Item, Plain, Queue, RecvError, RecvTimeoutError, Result, SendError, SendTimeoutError, SharedArray,
+    SharedValue, TryRecvError, TrySendError,
 };
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
@@ -962,5 +962,115 @@ fn a_receiver_in_the_middle_of_a_chain_may_die() -> Result<()> {
     feeder.join()?;
     to.close();
     assert!(to.iter().eq([0, 1, 2, 3, 4, 6, 7, 8, 9]));
+    Ok(())
+}
+
+fn stay(_: Queue<u32>) {
+    pause()
+}
+
+#[test]
+fn disconnected_when_every_other_process_has_died() -> Result<()> {
+    fn send_and_stay(queue: Queue<u32>) {
+        queue.send(1).unwrap();
+        pause()
+    }
+    let _watch = watchdog(60, "a receiver of dead senders");
+    let queue = Queue::new(4)?;
+    let processes = [(); 2].map(|()| Process::spawn(send_and_stay, (&queue,)).unwrap());
+    assert_eq!((queue.recv(), queue.recv()), (Ok(1), Ok(1)));
+    assert_eq!(queue.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout));
+    processes.iter().for_each(|process| kill(process.pid()));
+    assert_eq!(queue.recv(), Err(RecvError::Disconnected));
+    assert_eq!(queue.recv_timeout(SOON), Err(RecvTimeoutError::Disconnected));
+    assert_eq!(queue.recv_into(&mut [0; 2]), Err(RecvError::Disconnected));
+    assert!((0..1000).any(|_| queue.try_recv() == Err(TryRecvError::Disconnected)));
+
+    // There is room, so who sends needs nobody; then there is none.
+    queue.send_slice(&[1, 2, 3, 4])?;
+    assert_eq!(queue.send(5), Err(SendError::Disconnected(5)));
+    assert_eq!(queue.send_timeout(5, SOON), Err(SendTimeoutError::Disconnected(5)));
+    assert!((0..1000).any(|_| queue.try_send(5) == Err(TrySendError::Disconnected(5))));
+    assert!(queue.drain().eq([1, 2, 3, 4]));
+
+    // It is as good as new for who gets it next.
+    let process = Process::spawn(|queue: Queue<u32>| queue.send(6).unwrap(), (&queue,))?;
+    assert_eq!(queue.recv(), Ok(6));
+    process.join()?;
+    Ok(())
+}
+
+#[test]
+fn what_the_dead_sent_is_received_before_disconnected() -> Result<()> {
+    let _watch = watchdog(60, "the last items of dead senders");
+    for _ in 0..50 {
+        let queue = Queue::new(8)?;
+        let process = Process::spawn(|queue: Queue<u32>| queue.send_slice(&[1, 2, 3]).unwrap(), (&queue,))?;
+        let mut items = Vec::new();
+        let end = loop {
+            match queue.recv() {
+                Ok(item) => items.push(item),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((items, end), (vec![1, 2, 3], RecvError::Disconnected));
+        process.join()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn nobody_is_disconnected_who_is_not() -> Result<()> {
+    let _watch = watchdog(60, "receivers that still have somebody");
+    let short = Duration::from_millis(60);
+    // Never given away: another thread may send by reference.
+    let queue = Queue::<u32>::new(1)?;
+    assert_eq!(queue.recv_timeout(short), Err(RecvTimeoutError::Timeout));
+    Process::spawn(|queue: Queue<u32>| drop(queue), (&queue,))?.join()?;
+    // Another handle in this process.
+    let other = queue.clone();
+    assert_eq!(queue.recv_timeout(short), Err(RecvTimeoutError::Timeout));
+    drop(other);
+    assert_eq!(queue.recv_timeout(SOON), Err(RecvTimeoutError::Disconnected));
+    // A stopped process is one.
+    let process = Process::spawn(stay, (&queue,))?;
+    stop(process.pid());
+    assert_eq!(queue.recv_timeout(short), Err(RecvTimeoutError::Timeout));
+    resume(process.pid());
+    process.kill()?;
+    assert_eq!(queue.recv(), Err(RecvError::Disconnected));
+    Ok(())
+}
+
+#[test]
+fn a_handle_on_its_way_counts() -> Result<()> {
+    let _watch = watchdog(60, "a handle in the hands of nobody yet");
+    let (queue, go) = (Queue::<u32>::new(1)?, Queue::<Flag>::new(1)?);
+    // The child is at its first instruction of ours only after a while; what it was given waits for it.
+    let process = Process::spawn(
+        |go: Queue<Flag>, queue: Queue<u32>| {
+            go.recv().unwrap();
+            queue.send(1).unwrap();
+        },
+        (&go, &queue),
+    )?;
+    assert_eq!(queue.recv_timeout(Duration::from_millis(60)), Err(RecvTimeoutError::Timeout));
+    go.send(Flag::new(true))?;
+    assert_eq!(queue.recv(), Ok(1));
+    process.join()?;
+    Ok(())
+}
+
+#[test]
+fn tasks_and_who_waits_for_several_hear_of_it() -> Result<()> {
+    let _watch = watchdog(60, "waiting with others for the dead");
+    let queue = Queue::<u32>::new(1)?;
+    let process = Process::spawn(stay, (&queue,))?;
+    let watch = coproc::Watch::new(queue.observe())?;
+    watch.arm()?;
+    kill(process.pid());
+    assert_eq!(coproc::wait_any(&[&queue]), 0);
+    assert_eq!(queue.try_recv(), Err(TryRecvError::Disconnected));
+    until("the watch is ready", || watch.is_ready());
     Ok(())
 }

@@ -147,7 +147,7 @@ fn many_waiters_share_what_comes() {
 fn a_descriptor_is_readable_once_for_each_arming() {
     let _watchdog = watchdog(60, "watching a queue");
     let queue = Queue::<u8>::new(2).unwrap();
-    let watch = Watch::new(queue.clone()).unwrap();
+    let watch = Watch::new(queue.observe()).unwrap();
     queue.send(1).unwrap();
     assert!(!is_readable(&watch, Duration::ZERO), "it was not armed");
     watch.arm().unwrap();
@@ -222,6 +222,6 @@ fn a_dropped_task_takes_nothing() {
     queue.send(1).unwrap();
     assert_eq!(queue.try_recv(), Ok(1));
     queue.send(2).unwrap();
-    block_on(ready(queue.clone())).unwrap();
+    block_on(ready(queue.observe())).unwrap();
     assert_eq!(queue.len(), 1, "being ready takes nothing");
 }

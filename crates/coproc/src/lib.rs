@@ -59,9 +59,9 @@ pub use loan::{Loan, LoanError, LoanQueue, TryLoanError};
 pub use message::{Arg, Item, Message, Outcome, Reader, Writer};
 pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, TextTooLong};
 pub use queue::{
-    Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
+    Drain, Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
 };
-pub use ready::{Ready, Waitable, Watch, ready, wait_any, wait_any_timeout};
+pub use ready::{Observer, Ready, Waitable, Watch, ready, wait_any, wait_any_timeout};
 pub use shareable::{Access, Direct, Locked, Shareable};
 pub use spsc::{Claim, Iter as ReceiverIter, Peek, Receiver, Sender, spsc};
 pub use sync::{

@@ -238,7 +238,7 @@ impl LoanQueue {
             Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
             Err(Stop::Wait) => Err(TryRecvError::Empty),
             Err(Stop::Busy) => Err(TryRecvError::Busy),
-            Err(Stop::Closed | Stop::Corrupted) => Err(TryRecvError::Corrupted),
+            Err(Stop::Closed | Stop::Disconnected | Stop::Corrupted) => Err(TryRecvError::Corrupted),
         }
     }
 
@@ -247,10 +247,10 @@ impl LoanQueue {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
     pub fn recv_timeout(&self, time: Duration) -> Result<Loan, RecvTimeoutError> {
-        match self.ring.wait_for(End::Recv, Deadline::after(time), |patience| self.pass_out(patience)) {
+        match self.ring.wait_for(End::Recv, Deadline::after(time), || false, |patience| self.pass_out(patience)) {
             Ok(loan) => loan.ok_or(RecvTimeoutError::Corrupted),
             Err(Stop::Wait | Stop::Busy) => Err(RecvTimeoutError::Timeout),
-            Err(Stop::Closed) => Err(RecvTimeoutError::Closed),
+            Err(Stop::Closed | Stop::Disconnected) => Err(RecvTimeoutError::Closed),
             Err(Stop::Corrupted) => Err(RecvTimeoutError::Corrupted),
         }
     }
@@ -262,7 +262,7 @@ impl LoanQueue {
 
     /// `None` is an item that was taken and is no buffer.
     fn recv_until(&self, deadline: Deadline) -> Result<Option<Loan>, RecvError> {
-        let received = self.ring.wait_for(End::Recv, deadline, |patience| self.pass_out(patience));
+        let received = self.ring.wait_for(End::Recv, deadline, || false, |patience| self.pass_out(patience));
         received.map_err(|stop| if stop == Stop::Corrupted { RecvError::Corrupted } else { RecvError::Closed })
     }
 
@@ -272,7 +272,7 @@ impl LoanQueue {
         // No longer at a time: the receiver that it waits for there may be a stopped one, and here a buffer comes free.
         let patience = || deadline.slice(SLICE).map_or(Patience::Yield, |time| Patience::Until(Deadline::after(time)));
         let must_wait = || !self.owners.is_any_free() && !self.reap(patience());
-        let lent = wait_for(freed, deadline, must_wait, || self.is_closed(), |_| self.take(len, me));
+        let lent = wait_for(freed, deadline, must_wait, || self.is_closed(), || false, |_| self.take(len, me));
         lent.map_err(|stop| if stop == Stop::Wait { TryLoanError::TimedOut } else { LoanError::Closed.into() })
     }
 

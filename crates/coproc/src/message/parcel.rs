@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::plain::{Plain, check_plain};
 use crate::segment::Segment;
+use crate::sys;
 
 /// Bytes and the handles that they name, in the order in which they were written.
 #[derive(Clone, Debug, Default)]
@@ -140,7 +141,10 @@ impl<'a> Writer<'a> {
     /// If a type that says that it is bounded ([`Message::BOUND`](crate::Message::BOUND)) writes a handle into a slot.
     #[doc(hidden)]
     pub fn segment(&mut self, segment: &Segment) {
-        self.handle(Handle::Segment(segment.clone()));
+        match segment.on_its_way() {
+            Some(file) => self.file(Arc::new(file)),
+            None => self.handle(Handle::Segment(segment.clone())),
+        }
     }
 
     /// Writes a descriptor.
@@ -238,7 +242,7 @@ impl<'a> Reader<'a> {
     pub fn segment(&mut self) -> Option<Segment> {
         match self.handle()? {
             Handle::Segment(segment) => Some(segment.clone()),
-            Handle::File(_) => None,
+            Handle::File(file) => Segment::attach(sys::file::duplicate(&file.file).ok()?).ok(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Receiving until nothing can come any more.
+//! Receiving until nothing can come any more, or nothing is there.
 
 use std::fmt;
 
@@ -37,5 +37,30 @@ impl<'a, T: Item> IntoIterator for &'a Queue<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
+    }
+}
+
+/// Receives the items that are there. Made by [`Queue::drain`].
+pub struct Drain<'a, T> {
+    pub(super) queue: &'a Queue<T>,
+}
+
+impl<T: Item> fmt::Debug for Drain<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Drain").field(self.queue).finish()
+    }
+}
+
+impl<T: Item> Iterator for Drain<'_, T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        loop {
+            match self.queue.try_recv_any() {
+                Ok(Some(item)) => return Some(item),
+                Ok(None) => {}
+                Err(_) => return None,
+            }
+        }
     }
 }

@@ -11,7 +11,7 @@ mod tests;
 mod waiting;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
-pub use iter::Iter;
+pub use iter::{Drain, Iter};
 pub(crate) use ring::{End, Ring, Shape, Stop};
 pub(crate) use waiting::wait_for;
 
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Reader, Writer};
-use crate::segment::{Kind, Plan, Segment};
+use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
 use waiting::wake;
 
@@ -36,6 +36,11 @@ use waiting::wake;
 /// queue until one store takes it out; from then on it belongs to that receiver and dies with it: at most one per dead receiver, up to
 /// `n` for [`recv_into`](Self::recv_into). Nothing else is lost, nothing is seen twice. A sender killed in [`send_slice`](Self::send_slice) leaves a prefix.
 ///
+/// **When every other process that had the queue has died or gone** without closing it, who would wait for them gets `Disconnected`, at most
+/// 20 ms later: a receiver when the queue is empty, a sender when it is full. A handle on its way to a process counts as one. So does another handle in
+/// this process, but not other threads that share one handle by reference; and a queue that was never given to another process is never
+/// disconnected. `try_recv` and `try_send` ask about the others once in 64 times.
+///
 /// ```
 /// use coproc::Queue;
 ///
@@ -47,7 +52,7 @@ use waiting::wake;
 /// # Ok::<(), coproc::Error>(())
 /// ```
 pub struct Queue<T> {
-    segment: Segment,
+    segment: Holder,
     ring: Ring,
     of: PhantomData<fn(T) -> T>,
 }
@@ -73,7 +78,7 @@ impl<T> Queue<T> {
         let segment = Segment::create(Plan { kind: Kind::Queue, layout: Self::LAYOUT, len: capacity, body })?;
         // SAFETY: the body was made for this shape, and the segment is kept beside the ring.
         let ring = unsafe { Ring::new(&segment, shape) };
-        Ok(Self { segment, ring, of: PhantomData })
+        Ok(Self { segment: Holder::of(segment), ring, of: PhantomData })
     }
 }
 
@@ -90,7 +95,7 @@ impl<T: Item> Queue<T> {
         segment.expect_body(shape.body())?;
         // SAFETY: the body has the size of this shape and can be written (`expect`), and the segment is kept beside the ring.
         let ring = unsafe { Ring::new(&segment, shape) };
-        Ok(Self { segment, ring, of: PhantomData })
+        Ok(Self { segment: Holder::of(segment), ring, of: PhantomData })
     }
 
     /// How many items fit.
@@ -127,12 +132,14 @@ impl<T: Item> Queue<T> {
     /// Waits for room and sends the item.
     ///
     /// # Errors
-    /// [`SendError::Closed`], with the item.
+    /// [`SendError::Closed`], [`SendError::Disconnected`] if it is full and nobody else is left; with the item.
     #[doc(alias = "put")]
+    #[inline]
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
         match self.send_until(std::slice::from_ref(&item), Deadline::NEVER) {
             Ok(_) => Ok(()),
             Err(Stop::Corrupted) => Err(SendError::Corrupted(item)),
+            Err(Stop::Disconnected) => Err(SendError::Disconnected(item)),
             Err(_) => Err(SendError::Closed(item)),
         }
     }
@@ -142,12 +149,15 @@ impl<T: Item> Queue<T> {
     /// # Errors
     /// [`TrySendError`], with the item.
     #[doc(alias = "put_nowait")]
+    #[inline]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
         match self.pass_in(std::slice::from_ref(&item), Patience::Yield) {
             Ok(_) => Ok(()),
             Err(Stop::Wait) if self.is_closed() => Err(TrySendError::Closed(item)),
+            Err(Stop::Wait) if self.segment.is_found_alone() => Err(TrySendError::Disconnected(item)),
             Err(Stop::Wait) => Err(TrySendError::Full(item)),
             Err(Stop::Closed) => Err(TrySendError::Closed(item)),
+            Err(Stop::Disconnected) => Err(TrySendError::Disconnected(item)),
             Err(Stop::Busy) => Err(TrySendError::Busy(item)),
             Err(Stop::Corrupted) => Err(TrySendError::Corrupted(item)),
         }
@@ -162,6 +172,7 @@ impl<T: Item> Queue<T> {
             Ok(_) => Ok(()),
             Err(Stop::Wait | Stop::Busy) => Err(SendTimeoutError::Timeout(item)),
             Err(Stop::Closed) => Err(SendTimeoutError::Closed(item)),
+            Err(Stop::Disconnected) => Err(SendTimeoutError::Disconnected(item)),
             Err(Stop::Corrupted) => Err(SendTimeoutError::Corrupted(item)),
         }
     }
@@ -176,6 +187,7 @@ impl<T: Item> Queue<T> {
             match self.send_until(&items[sent..], Deadline::NEVER) {
                 Ok(count) => sent += count,
                 Err(Stop::Corrupted) => return Err(SendSliceError { sent, reason: SendError::Corrupted(()) }),
+                Err(Stop::Disconnected) => return Err(SendSliceError { sent, reason: SendError::Disconnected(()) }),
                 Err(_) => return Err(SendSliceError { sent, reason: SendError::Closed(()) }),
             }
         }
@@ -185,11 +197,13 @@ impl<T: Item> Queue<T> {
     /// Waits for an item.
     ///
     /// # Errors
-    /// [`RecvError::Closed`] if the queue is closed and empty.
+    /// [`RecvError::Closed`] if the queue is closed and empty, [`RecvError::Disconnected`] if it is empty and nobody else is left.
     #[doc(alias = "get")]
+    #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.recv_until(Deadline::NEVER).map_err(|stop| match stop {
             Stop::Corrupted => RecvError::Corrupted,
+            Stop::Disconnected => RecvError::Disconnected,
             _ => RecvError::Closed,
         })
     }
@@ -199,13 +213,15 @@ impl<T: Item> Queue<T> {
     /// # Errors
     /// [`TryRecvError::Empty`], [`TryRecvError::Closed`] if there will be none any more, [`TryRecvError::Busy`].
     #[doc(alias = "get_nowait")]
+    #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut item = None;
-        match self.pass_out(1, Patience::Yield, |_, read| item = read) {
-            Ok(_) => item.ok_or(TryRecvError::Corrupted),
+        match self.try_recv_any() {
+            Ok(item) => item.ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
+            Err(Stop::Wait) if self.segment.is_found_alone() && self.ring.must_wait(End::Recv) => Err(TryRecvError::Disconnected),
             Err(Stop::Wait) => Err(TryRecvError::Empty),
             Err(Stop::Busy) => Err(TryRecvError::Busy),
+            Err(Stop::Disconnected) => Err(TryRecvError::Disconnected),
             Err(Stop::Closed | Stop::Corrupted) => Err(TryRecvError::Corrupted),
         }
     }
@@ -218,6 +234,7 @@ impl<T: Item> Queue<T> {
         self.recv_until(Deadline::after(time)).map_err(|stop| match stop {
             Stop::Wait | Stop::Busy => RecvTimeoutError::Timeout,
             Stop::Closed => RecvTimeoutError::Closed,
+            Stop::Disconnected => RecvTimeoutError::Disconnected,
             Stop::Corrupted => RecvTimeoutError::Corrupted,
         })
     }
@@ -232,18 +249,24 @@ impl<T: Item> Queue<T> {
             return Ok(0);
         }
         let mut good = 0;
-        let taken = self.ring.wait_for(End::Recv, Deadline::NEVER, |patience| {
-            good = 0;
-            self.pass_out(items.len(), patience, |_, read| {
-                if let Some(item) = read {
-                    items[good] = item;
-                    good += 1;
-                }
-            })
-        });
+        let taken = self.ring.wait_for(
+            End::Recv,
+            Deadline::NEVER,
+            || self.segment.is_alone(),
+            |patience| {
+                good = 0;
+                self.pass_out(items.len(), patience, |_, read| {
+                    if let Some(item) = read {
+                        items[good] = item;
+                        good += 1;
+                    }
+                })
+            },
+        );
         match taken {
             Ok(taken) if taken == good => Ok(taken),
             Ok(_) | Err(Stop::Corrupted) => Err(RecvError::Corrupted),
+            Err(Stop::Disconnected) => Err(RecvError::Disconnected),
             Err(_) => Err(RecvError::Closed),
         }
     }
@@ -253,18 +276,40 @@ impl<T: Item> Queue<T> {
         Iter { queue: self }
     }
 
-    fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
-        self.ring.wait_for(End::Send, deadline, |patience| self.pass_in(items, patience))
+    /// Receives what is there, without waiting: until the queue is found empty. What is no value of its type is passed over.
+    #[doc(alias = "try_iter")]
+    pub fn drain(&self) -> Drain<'_, T> {
+        Drain { queue: self }
     }
 
+    #[inline]
+    fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
+        self.ring.wait_for(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
+    }
+
+    #[inline]
     fn recv_until(&self, deadline: Deadline) -> Result<T, Stop> {
         self.recv_any_until(deadline)?.ok_or(Stop::Corrupted)
     }
 
     /// `None` is an item that was taken and is no value of its type.
+    #[inline]
+    fn try_recv_any(&self) -> Result<Option<T>, Stop> {
+        let mut item = None;
+        self.pass_out(1, Patience::Yield, |_, read| item = read)?;
+        Ok(item)
+    }
+
+    /// As [`try_recv_any`](Self::try_recv_any), but waits.
+    #[inline]
     fn recv_any_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
         let mut item = None;
-        self.ring.wait_for(End::Recv, deadline, |patience| self.pass_out(1, patience, |_, read| item = read))?;
+        self.ring.wait_for(
+            End::Recv,
+            deadline,
+            || self.segment.is_alone(),
+            |patience| self.pass_out(1, patience, |_, read| item = read),
+        )?;
         Ok(item)
     }
 

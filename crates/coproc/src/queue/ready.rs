@@ -2,52 +2,78 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::ring::End;
+use super::ring::{End, Ring};
 use super::{Queue, RecvError, SendError, TryRecvError, TrySendError};
 use crate::message::Item;
-use crate::ready::{Waitable, ready};
+use crate::ready::{Observer, Waitable, ready};
+use crate::segment::Segment;
+use crate::sync::WaitWord;
 
-/// Ready when there is something to receive, or nothing will come any more.
-impl<T: Item> Waitable for Queue<T> {
+/// A side of a queue, to wait for. Has no part in the queue: it does not count as one that may yet send or receive.
+#[derive(Clone, Debug)]
+struct Side {
+    ring: Ring,
+    end: End,
+    /// Keeps the ring mapped.
+    segment: Segment,
+}
+
+impl Waitable for Side {
     fn is_ready(&self) -> bool {
-        !self.ring.must_wait(End::Recv) || self.ring.is_drained()
+        self.ring.is_turn(self.end) || self.segment.was_alone()
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
-        let word = &self.ring.signals().not_empty;
-        (word.word(), word.mark())
+        self.ring.announce(self.end)
     }
 
     fn pass_on(&self) {
-        self.ring.signals().not_empty.pass_on_dearly(|| !self.ring.must_wait(End::Recv));
+        self.ring.pass_on(self.end);
+    }
+
+    fn ask_kernel(&self) {
+        // What it finds is kept for `was_alone`.
+        self.segment.is_alone();
     }
 }
 
-/// A queue, ready when there is room, or it is closed.
-struct Room<T: Item>(Queue<T>);
-
-impl<T: Item> Clone for Room<T> {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl<T: Item> Waitable for Room<T> {
-    fn is_ready(&self) -> bool {
-        !self.0.ring.must_wait(End::Send) || self.0.is_closed()
+impl Ring {
+    fn word(&self, end: End) -> &WaitWord {
+        match end {
+            End::Send => &self.signals().not_full,
+            End::Recv => &self.signals().not_empty,
+        }
     }
 
-    fn announce(&self) -> (&AtomicU32, u32) {
-        let word = &self.0.ring.signals().not_full;
-        (word.word(), word.mark())
+    /// Whether it is the side's turn, or waiting for it is in vain.
+    fn is_turn(&self, end: End) -> bool {
+        let is_over = match end {
+            End::Send => self.is_closed(),
+            End::Recv => self.is_drained(),
+        };
+        is_over || !self.must_wait(end)
     }
 
-    fn pass_on(&self) {
-        self.0.ring.signals().not_full.pass_on_dearly(|| !self.0.ring.must_wait(End::Send));
+    fn announce(&self, end: End) -> (&AtomicU32, u32) {
+        (self.word(end).word(), self.word(end).mark())
+    }
+
+    fn pass_on(&self, end: End) {
+        self.word(end).pass_on_dearly(|| !self.must_wait(end));
     }
 }
 
 impl<T: Item> Queue<T> {
+    fn side(&self, end: End) -> Side {
+        Side { ring: self.ring, end, segment: Segment::clone(&self.segment) }
+    }
+
+    /// What a [`Watch`](crate::Watch) or [`ready`] waits for: that something can be received, or nothing will come any more. It is no further handle
+    /// of the queue: it keeps nobody waiting for this process.
+    pub fn observe(&self) -> Observer {
+        Observer::new(self.side(End::Recv))
+    }
+
     /// Waits for room as a task, with any executor, and sends the item. Dropped before that, it has sent nothing.
     ///
     /// # Errors
@@ -67,7 +93,7 @@ impl<T: Item> Queue<T> {
                 Err(TrySendError::Corrupted(item)) => return Err(SendError::Corrupted(item)),
             };
             // Without a thread that could wait for it, the task looks again and again.
-            if ready(Room(self.clone())).await.is_err() {
+            if ready(Observer::new(self.side(End::Send))).await.is_err() {
                 give_way().await;
             }
         }
@@ -87,10 +113,29 @@ impl<T: Item> Queue<T> {
                 Err(TryRecvError::Disconnected) => return Err(RecvError::Disconnected),
                 Err(TryRecvError::Corrupted) => return Err(RecvError::Corrupted),
             }
-            if ready(self.clone()).await.is_err() {
+            if ready(self.observe()).await.is_err() {
                 give_way().await;
             }
         }
+    }
+}
+
+/// Ready when something can be received, or nothing will come any more.
+impl<T: Item> Waitable for Queue<T> {
+    fn is_ready(&self) -> bool {
+        self.ring.is_turn(End::Recv) || self.segment.was_alone()
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        self.ring.announce(End::Recv)
+    }
+
+    fn pass_on(&self) {
+        self.ring.pass_on(End::Recv);
+    }
+
+    fn ask_kernel(&self) {
+        self.segment.is_alone();
     }
 }
 

@@ -96,6 +96,8 @@ pub(crate) enum Stop {
     Wait,
     /// Closed (told to senders only).
     Closed,
+    /// Nobody else is left (told by who waits).
+    Disconnected,
     /// Somebody living has the lock.
     Busy,
     Corrupted,
@@ -106,6 +108,7 @@ impl Shape {
         Self { capacity, item, index_bits: usize::BITS - (capacity - 1).leading_zeros() }
     }
 
+    #[inline]
     fn stride(self) -> usize {
         (SEQUENCE + self.item).next_multiple_of(SEQUENCE)
     }
@@ -117,15 +120,18 @@ impl Shape {
     }
 
     /// Index of the position's slot; `None` if it is past the end.
+    #[inline]
     fn index(self, position: u64) -> Option<usize> {
         let index = (position & !(u64::MAX << self.index_bits)) as usize;
         (index < self.capacity).then_some(index)
     }
 
+    #[inline]
     fn lap(self, position: u64) -> u64 {
         position >> self.index_bits
     }
 
+    #[inline]
     fn next(self, position: u64) -> u64 {
         let mask = !(u64::MAX << self.index_bits);
         if (position & mask) as usize + 1 >= self.capacity {
@@ -164,19 +170,23 @@ impl Ring {
         Self { control: segment.body().cast(), shape }
     }
 
+    #[inline]
     pub(crate) fn shape(&self) -> Shape {
         self.shape
     }
 
+    #[inline]
     pub(super) fn control(&self) -> &Control {
         // SAFETY: invariant 1; the body is aligned to 128, and any bytes are a `Control`.
         unsafe { self.control.as_ref() }
     }
 
+    #[inline]
     pub(crate) fn signals(&self) -> &Signals {
         &self.control().signals
     }
 
+    #[inline]
     fn side(&self, end: End) -> &Side {
         match end {
             End::Send => &self.control().senders,
@@ -185,6 +195,7 @@ impl Ring {
     }
 
     /// The sequence of a slot, and where its bytes begin.
+    #[inline]
     fn slot(&self, index: usize) -> (&AtomicU64, *mut u8) {
         debug_assert!(index < self.shape.capacity);
         let at = SLOTS + index * self.shape.stride();
@@ -194,6 +205,7 @@ impl Ring {
         (sequence, slot.wrapping_add(SEQUENCE))
     }
 
+    #[inline]
     fn turn(&self, end: End, position: u64) -> Turn {
         let Some(index) = self.shape.index(position) else { return Turn::Never };
         // Acquire: pairs with the Release in `pass`; the item's bytes, or that they have been read.
@@ -209,6 +221,7 @@ impl Ring {
 
     /// Whether, at a look without the lock, there is nothing to do: full, or empty. A slot that a dead process has left ahead of the
     /// position is no reason to say so: that is repaired under the lock.
+    #[inline]
     pub(crate) fn must_wait(&self, end: End) -> bool {
         // Relaxed: only a look; what is done is decided under the lock.
         self.turn(end, self.side(end).position.load(Ordering::Relaxed)) == Turn::Theirs
@@ -219,6 +232,7 @@ impl Ring {
     ///
     /// A sender's slot is handed over at once, so that what a killed sender leaves is a prefix; a receiver's slots are handed over after
     /// all were worked on, so that what a killed receiver has taken is in its hands.
+    #[inline]
     pub(crate) fn pass(
         &self,
         end: End,
@@ -261,6 +275,7 @@ impl Ring {
     }
 
     /// The one store by which an item is sent, or taken; then the position, which may lag.
+    #[inline]
     fn hand_over(&self, end: End, side: &Side, lap: u64, index: usize, next: u64) {
         let theirs = (lap << 1).wrapping_add(if end == End::Send { 1 } else { 2 });
         // Release: pairs with the Acquire in `turn`; the item's bytes are written, or read.
@@ -270,6 +285,7 @@ impl Ring {
     }
 
     /// The side's position, moved past the slots that a dead process had handed over. Under the lock.
+    #[inline]
     fn settle(&self, end: End, side: &Side) -> Result<u64, Stop> {
         let mut position = side.position.load(Ordering::Relaxed);
         for _ in 0..=self.shape.capacity {
@@ -319,6 +335,7 @@ impl Ring {
         self.signals().closed.store(1, Ordering::SeqCst);
     }
 
+    #[inline]
     pub(crate) fn is_closed(&self) -> bool {
         // SeqCst: pairs with the store in `close`, and stands before the look at the lock in `is_drained`.
         self.signals().closed.load(Ordering::SeqCst) != 0
@@ -339,6 +356,7 @@ impl Ring {
 }
 
 /// Takes a side's lock. What a dead owner left is mended by `settle`.
+#[inline]
 fn hold(lock: &RawLock, patience: Patience) -> Result<Held<'_>, Stop> {
     lock.hold(patience).map_err(|error| match error {
         TryLockError::WouldBlock | TryLockError::TimedOut | TryLockError::Lock(LockError::Deadlock) => Stop::Busy,

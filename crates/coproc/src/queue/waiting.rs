@@ -1,18 +1,21 @@
 //! How a call waits for its turn, and whom it wakes. No types but bytes.
 
 use super::ring::{End, Ring, Stop};
-use crate::sync::{Deadline, Patience, WaitWord, spin_until};
+use crate::sync::{Deadline, Patience, WaitWord};
 
-/// How often a call gives way before it sleeps.
-const YIELDS: u32 = 8;
+/// How often a call gives way before it sleeps, and how often it looks after each time. First others, who may be who it waits for; then looks, since
+/// an answer from another processor comes sooner than a return from the scheduler.
+const YIELDS: u32 = 16;
+const LOOKS: u32 = 16;
 
 /// Tries until it is done, in vain, or too late; sleeps on this word in between. `must_wait` says whether an attempt would find nothing: it is
-/// asked before each sleep.
+/// asked before each sleep. `is_alone` says whether nobody is left who could end it: it is asked after each.
 pub(crate) fn wait_for<R>(
     word: &WaitWord,
     deadline: Deadline,
     must_wait: impl Fn() -> bool,
     is_over: impl Fn() -> bool,
+    is_alone: impl Fn() -> bool,
     mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
 ) -> Result<R, Stop> {
     let mut yields = 0;
@@ -30,12 +33,10 @@ pub(crate) fn wait_for<R>(
         if is_over() {
             return Err(Stop::Closed);
         }
-        if yields == 0 && spin_until(|| !must_wait()) {
-            continue;
-        }
         if yields < YIELDS {
             yields += 1;
             std::thread::yield_now();
+            look_again(&must_wait);
             continue;
         }
         let ticket = word.prepare_dearly();
@@ -46,6 +47,20 @@ pub(crate) fn wait_for<R>(
             return Err(Stop::Wait);
         }
         slept = true;
+        // First that nobody is left, then once more what they left.
+        if must_wait() && is_alone() && must_wait() && !is_over() {
+            return Err(Stop::Disconnected);
+        }
+    }
+}
+
+/// Looks for a moment whether the waiting is over.
+fn look_again(must_wait: impl Fn() -> bool) {
+    for _ in 0..LOOKS {
+        if !must_wait() {
+            break;
+        }
+        std::hint::spin_loop();
     }
 }
 
@@ -55,13 +70,14 @@ impl Ring {
         &self,
         end: End,
         deadline: Deadline,
+        is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
         let (word, is_over): (_, fn(&Self) -> bool) = match end {
             End::Send => (&self.signals().not_full, Self::is_closed),
             End::Recv => (&self.signals().not_empty, Self::is_drained),
         };
-        wait_for(word, deadline, || self.must_wait(end), || is_over(self), attempt)
+        wait_for(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
     }
 
     /// [`pass`](Self::pass) for senders, and wakes receivers.

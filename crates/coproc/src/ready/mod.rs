@@ -12,6 +12,7 @@ pub use task::{Ready, ready};
 pub use watch::Watch;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
@@ -58,6 +59,41 @@ impl<W: Waitable + ?Sized> Waitable for &W {
 
     fn ask_kernel(&self) {
         (**self).ask_kernel();
+    }
+}
+
+/// Something that can be waited for, without having a part in it: for a [`Watch`] or [`ready`] in the place of an end that is used elsewhere. Made by
+/// `observe`.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Waitable + Send + Sync>);
+
+impl Observer {
+    pub(crate) fn new(object: impl Waitable + Send + Sync + 'static) -> Self {
+        Self(Arc::new(object))
+    }
+}
+
+impl Waitable for Observer {
+    fn is_ready(&self) -> bool {
+        self.0.is_ready()
+    }
+
+    fn announce(&self) -> (&AtomicU32, u32) {
+        self.0.announce()
+    }
+
+    fn pass_on(&self) {
+        self.0.pass_on();
+    }
+
+    fn ask_kernel(&self) {
+        self.0.ask_kernel();
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("ready", &self.is_ready()).finish()
     }
 }
 

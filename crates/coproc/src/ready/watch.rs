@@ -22,7 +22,7 @@ use crate::sys::file::above_standard;
 /// use coproc::{Queue, Watch};
 ///
 /// let queue = Queue::<u32>::new(4)?;
-/// let watch = Watch::new(queue.clone())?;
+/// let watch = Watch::new(queue.observe())?;
 /// watch.arm()?;
 /// queue.send(7)?;
 /// # use rustix::event::{PollFd, PollFlags, poll};
@@ -47,7 +47,7 @@ impl Target for Bell {
 }
 
 impl Watch {
-    /// A descriptor for this object: a clone of a queue, a handle of a shared event.
+    /// A descriptor for this object: what `observe` gives ([`Queue::observe`](crate::Queue::observe)), a handle of a shared event.
     ///
     /// # Errors
     /// If there is no descriptor, or no thread.

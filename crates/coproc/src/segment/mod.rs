@@ -5,14 +5,17 @@
 #![allow(unsafe_code)]
 
 mod header;
+mod presence;
 mod space;
 
 pub use header::Header;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Once, OnceLock, Weak};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
@@ -23,6 +26,9 @@ use crate::sys::{self, fork::ForkLock};
 
 /// Where the body begins, in bytes.
 pub(crate) const BODY: usize = header::SIZE;
+
+/// Of so many looks at something that does not become ready, one asks the kernel whether it still can.
+const LOOKS_PER_QUESTION: usize = 64;
 
 /// What a segment is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +55,11 @@ impl Kind {
 
     fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u32 == code)
+    }
+
+    /// Whether it matters who else has it.
+    fn counts_holders(self) -> bool {
+        self == Self::Queue
     }
 
     fn name(self) -> &'static str {
@@ -92,6 +103,16 @@ struct Mapping {
     header: Header,
     /// What to do with the body when this process gives up its last handle.
     leave: OnceLock<Leave>,
+    /// The process that mapped it. A forked child shares its description, so it cannot ask about others.
+    identity: u64,
+    /// Whether another process has, or had, it too.
+    shared: AtomicBool,
+    /// Whether this process was the last when it asked.
+    alone: AtomicBool,
+    /// How many [`Holder`]s this process has.
+    holders: AtomicUsize,
+    /// How often somebody wanted to know, who does not want to wait for the answer.
+    asked: AtomicUsize,
 }
 
 /// Gives up what this process still holds in a body that starts here and has this many elements.
@@ -139,6 +160,9 @@ impl Segment {
     pub fn create(plan: Plan) -> Result<Self> {
         let (file, header, registry) = Self::make(plan)?;
         sys::file::seal_length(file.as_fd()).map_err(Error::os("sealing shared memory"))?;
+        if plan.kind.counts_holders() {
+            presence::take_place(file.as_fd()).map_err(Error::os("taking a place at a segment"))?;
+        }
         Self::map(file, header, &registry, false)
     }
 
@@ -197,7 +221,46 @@ impl Segment {
             return Err(Unfit::Unsealed.into());
         }
         let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
-        Self::map(file, header, &registry, content_sealed)
+        if !header.kind.counts_holders() {
+            return Self::map(file, header, &registry, content_sealed);
+        }
+        let own = presence::another(file.as_fd()).map_err(Error::os("taking a place at a segment"))?;
+        let segment = Self::map(own, header, &registry, content_sealed)?;
+        segment.0.shared.store(true, Ordering::Relaxed);
+        Ok(segment)
+    }
+
+    /// What goes to another process instead of the descriptor, where it matters who has the segment: one with a place, while it is on its way.
+    pub(crate) fn on_its_way(&self) -> Option<OwnedFd> {
+        if !self.header().kind.counts_holders() {
+            return None;
+        }
+        self.0.shared.store(true, Ordering::Relaxed);
+        self.0.alone.store(false, Ordering::Relaxed);
+        // Without a descriptor for that it goes as others do: until it arrives, nobody sees that there is one more.
+        presence::another(self.file()).ok()
+    }
+
+    /// Asks whether this process has the only handle, and others have had some. Threads that share it by reference are not seen.
+    pub(crate) fn is_alone(&self) -> bool {
+        let mapping = &*self.0;
+        let alone = mapping.shared.load(Ordering::Relaxed)
+            && mapping.holders.load(Ordering::Relaxed) <= 1
+            && mapping.identity == liveness::known_identity()
+            && presence::is_alone(self.file());
+        mapping.alone.store(alone, Ordering::Relaxed);
+        alone
+    }
+
+    /// What the last question found.
+    pub(crate) fn was_alone(&self) -> bool {
+        self.0.alone.load(Ordering::Relaxed)
+    }
+
+    /// As [`is_alone`](Self::is_alone), for those who look again and again: the kernel is asked now and then.
+    pub(crate) fn is_found_alone(&self) -> bool {
+        let looks = self.0.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        (self.was_alone() || looks.is_multiple_of(LOOKS_PER_QUESTION)) && self.is_alone()
     }
 
     /// The header and the body of a file that nobody can change any more, read without mapping it and without being of its family.
@@ -242,7 +305,18 @@ impl Segment {
         }
         let start = map.start().addr();
         liveness::note_region(start, start + size, registry);
-        let mapping = Arc::new(Mapping { map, file, file_id, header, leave: OnceLock::new() });
+        let mapping = Arc::new(Mapping {
+            map,
+            file,
+            file_id,
+            header,
+            leave: OnceLock::new(),
+            identity: liveness::known_identity(),
+            shared: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            holders: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+        });
         mapped.insert(file_id, Arc::downgrade(&mapping));
         Ok(Self(mapping))
     }
@@ -331,6 +405,37 @@ impl Segment {
     /// Whether both are handles of one segment.
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// A part in a segment: while there is another one in this process, nobody is alone.
+#[derive(Debug)]
+pub(crate) struct Holder(Segment);
+
+impl Holder {
+    pub(crate) fn of(segment: Segment) -> Self {
+        segment.0.holders.fetch_add(1, Ordering::Relaxed);
+        Self(segment)
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        Self::of(self.0.clone())
+    }
+}
+
+impl Deref for Holder {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        &self.0
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.0.holders.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

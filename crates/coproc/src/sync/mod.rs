@@ -14,7 +14,6 @@ mod once;
 mod recursive;
 mod rwlock;
 mod semaphore;
-mod spin;
 mod wait;
 mod word;
 
@@ -31,5 +30,4 @@ pub use semaphore::{Permit, Semaphore};
 pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
-pub(crate) use spin::spin_until;
 pub(crate) use wait::{SLICE, WaitWord};
