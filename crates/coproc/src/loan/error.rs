@@ -22,7 +22,8 @@ pub enum LoanError {
     Unregistered(Unregistered),
 }
 
-/// Why [`LoanQueue::try_loan`](super::LoanQueue::try_loan) or [`LoanQueue::loan_timeout`](super::LoanQueue::loan_timeout) lent nothing.
+/// Why [`LoanQueue::try_loan`](super::LoanQueue::try_loan) or [`LoanQueue::loan_timeout`](super::LoanQueue::loan_timeout) lent
+/// nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryLoanError {

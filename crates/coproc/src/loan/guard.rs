@@ -11,13 +11,13 @@ use crate::plain::Plain;
 
 /// A buffer of a [`LoanQueue`], in the hands of this process: bytes to read and write in place, in shared memory.
 ///
-/// It goes on with [`LoanQueue::send`], and back when it is dropped. It keeps the queue's memory, so it may outlive every handle, and go to
-/// other threads. The bytes are what somebody last left there, or zero; they begin at a multiple of 64 bytes, or of the page size (4096) in
-/// a buffer of 4096 bytes and more.
+/// It goes on with [`LoanQueue::send`], and back when it is dropped. It keeps the queue's memory, so it may outlive every handle,
+/// and go to other threads. The bytes are what somebody last left there, or zero; they begin at a multiple of 64, or of 4096 if a
+/// buffer has as many or more.
 ///
 /// **When this process dies**, the buffer comes back: at the latest when somebody waits for one, within one slice (20 ms) of the
-/// kernel closing the descriptors. One that was given to [`std::mem::forget`] comes back then too, and not before. In a forked child a copy
-/// of a loan is its parent's still: to drop it does nothing.
+/// kernel closing the descriptors. One that was given to [`std::mem::forget`] comes back then too, and not before. In a forked
+/// child a copy of a loan is its parent's still: to drop it does nothing.
 pub struct Loan {
     pub(super) of: LoanQueue,
     /// Below the number of buffers.
@@ -67,8 +67,8 @@ impl Deref for Loan {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        // SAFETY: these bytes are inside the buffer, which is mapped as long as `of`, was zero when made, and is this process's alone by its
-        // word; in this process it has one loan, which is borrowed.
+        // SAFETY: these bytes are inside the buffer, which is mapped as long as `of`, was zero when made, and is this process's
+        // alone by its word; in this process it has one loan, which is borrowed.
         unsafe { std::slice::from_raw_parts(self.of.buffer(self.index), self.len) }
     }
 }

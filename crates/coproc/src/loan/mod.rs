@@ -1,8 +1,8 @@
 //! A queue whose items are buffers, written in place and read in place.
 //!
-//! The order of the items is that of a ring, as in a [`Queue`](crate::Queue), whose slots carry the number of a buffer. Beside it each buffer has a word
-//! that says who has it ([`owners`]). The word is the truth about a buffer, with one exception: what is in the ring is received, whatever
-//! its word says of the dead.
+//! The order of the items is that of a ring, as in a [`Queue`](crate::Queue), whose slots carry the number of a buffer. Beside it
+//! each buffer has a word that says who has it ([`owners`]). The word is the truth about a buffer, with one exception: what is in
+//! the ring is received, whatever its word says of the dead.
 //!
 //! | killed after | leaves | who comes next |
 //! |---|---|---|
@@ -13,16 +13,19 @@
 //! | handing the slot back | HELD, not inside | takes it back: the item has died with its receiver |
 //! | giving it back (free), before the wake | a free buffer, a borrower asleep | the borrower finds it at the end of its slice |
 //!
-//! *Taking back*, which a borrower does who finds no free buffer: (a) collect the words that name the dead; (b) under the receivers' lock, look
-//! which of these buffers are inside; (c) free the others. Whoever is dead at (a) has made its last store, so (b) sees all that it has sent, and
-//! it sends no more: what is not inside at (b) never will be. If a receiver took one out between (a) and (b), its word names that receiver, and the
-//! exchange at (c) fails. So nobody needs the senders' lock, and (c) needs none.
+//! *Taking back*, which a borrower does who finds no free buffer: (a) collect the words that name the dead; (b) under the
+//! receivers' lock, look which of these buffers are inside; (c) free the others. Whoever is dead at (a) has made its last store,
+//! so (b) sees all that it has sent, and it sends no more: what is not inside at (b) never will be. If a receiver took one out
+//! between (a) and (b), its word names that receiver, and the exchange at (c) fails. So nobody needs the senders' lock, and (c)
+//! needs none.
 //!
-//! *There is room for every buffer*: a buffer is inside once at most, since its sender has it, and has it no more once it is inside. Receivers
-//! take in order. So who has a buffer in hand finds a slot free.
+//! *There is room for every buffer*: a buffer is inside once at most, since its sender has it, and has it no more once it is
+//! inside. Receivers take in order. So who has a buffer in hand finds a slot free, under the senders' lock: a look before that
+//! may be an old one.
 //!
-//! Which happens-before edge: the bytes written before [`LoanQueue::send`] are seen after [`LoanQueue::recv`], by the Release and Acquire of the slot's sequence in the
-//! ring; those before a loan is dropped are seen by the next borrower, by the Release and Acquire of the word.
+//! Which happens-before edge: the bytes written before [`LoanQueue::send`] are seen after [`LoanQueue::recv`], by the Release and
+//! Acquire of the slot's sequence in the ring; those before a loan is dropped are seen by the next borrower, by the Release and
+//! Acquire of the word.
 
 #![allow(unsafe_code)]
 
@@ -50,13 +53,13 @@ use shape::{ITEM, Shape};
 
 /// A first-in first-out queue of buffers in shared memory, for what is too large to be copied: frames, tensors, blocks of a file.
 ///
-/// A sender takes a free buffer on loan, writes it in place, and sends it; a receiver gets that same buffer on loan, reads it in place, and gives
-/// it back by dropping it, or sends it on. The bytes are never copied. All buffers are of one size and lie in one segment. Only [`loan`](Self::loan) waits
-/// for room: there is a place in the queue for every buffer.
+/// A sender takes a free buffer on loan, writes it in place, and sends it; a receiver gets that same buffer on loan, reads it in
+/// place, and gives it back by dropping it, or sends it on. The bytes are never copied. All buffers are of one size and lie in
+/// one segment. Only [`loan`](Self::loan) waits for room: there is a place in the queue for every buffer.
 ///
-/// **When a process dies**, killed at any instruction, the others go on. What it had sent is received; what it had on loan comes back, at
-/// the latest when somebody waits for a buffer, within one slice (20 ms) of the kernel closing its descriptors. A receiver that dies takes one
-/// item with it at most, beside those that it had received before.
+/// **When a process dies**, killed at any instruction, the others go on. What it had sent is received; what it had on loan comes
+/// back, at the latest when somebody waits for a buffer, within one slice (20 ms) of the kernel closing its descriptors. A
+/// receiver that dies takes one item with it at most, beside those that it had received before.
 ///
 /// ```
 /// use coproc::LoanQueue;
@@ -88,8 +91,8 @@ impl LoanQueue {
     /// An empty queue of so many buffers of so many bytes each, all free and zero.
     ///
     /// # Errors
-    /// [`Error::Empty`] for no buffers or no bytes, [`Error::TooLarge`] if all their bytes cannot be counted, [`Error::NoSpace`] if there is no memory
-    /// for them, [`Error::TooManyDescriptors`] if there is no descriptor, or what the system says.
+    /// [`Error::Empty`] for no buffers or no bytes, [`Error::TooLarge`] if all their bytes cannot be counted, [`Error::NoSpace`]
+    /// if there is no memory for them, [`Error::TooManyDescriptors`] if there is no descriptor, or what the system says.
     pub fn new(buffers: usize, size: usize) -> Result<Self> {
         if buffers == 0 || size == 0 {
             return Err(Error::Empty);
@@ -118,7 +121,8 @@ impl LoanQueue {
         let ring = unsafe { Ring::new(&segment, queue::Shape::new(shape.buffers, ITEM)) };
         // SAFETY: the shape has the words inside the body.
         let words = unsafe { segment.body().add(shape.words) };
-        // SAFETY: as above; the body begins at a multiple of 128, the words at a multiple of 64 of it, and the segment is kept beside them.
+        // SAFETY: as above; the body begins at a multiple of 128, the words at a multiple of 64 of it, and the segment is kept
+        // beside them.
         let owners = unsafe { Owners::new(words, shape.buffers) };
         Self { segment, shape, ring, owners }
     }
@@ -192,11 +196,12 @@ impl LoanQueue {
         self.loan_until(len, Deadline::after(time))
     }
 
-    /// Sends a buffer. Waits for no receiver: there is room for every buffer.
+    /// Sends a buffer. Waits for no receiver: there is room for every buffer. Only another sender that is just at it is waited
+    /// for.
     ///
     /// # Errors
-    /// [`SendError::Closed`]; [`SendError::Foreign`] if it is a loan of another queue, or of the process that this one was forked from. With the
-    /// loan.
+    /// [`SendError::Closed`]; [`SendError::Foreign`] if it is a loan of another queue, or of the process that this one was forked
+    /// from. With the loan.
     pub fn send(&self, mut loan: Loan) -> Result<(), SendError<Loan>> {
         if !loan.is_mine_and_of(self) {
             return Err(SendError::Foreign(loan));

@@ -77,7 +77,8 @@ impl Owners {
         self.words()[index].compare_exchange(word, FREE, Ordering::Release, Ordering::Relaxed).is_ok()
     }
 
-    /// Says of a buffer that this process has that it is sent. Before it is: who dies in between leaves a buffer that is not inside.
+    /// Says of a buffer that this process has that it is sent. Before it is: who dies in between leaves a buffer that is not
+    /// inside.
     pub(super) fn mark_sent(&self, index: usize, me: u64) {
         // Relaxed: whoever receives it sees this by the slot's sequence.
         self.words()[index].store(me << IDENTITY_SHIFT | SENT, Ordering::Relaxed);

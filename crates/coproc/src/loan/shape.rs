@@ -6,8 +6,9 @@
 //!      + first  buffer 0; buffer 1: `stride` bytes behind it; ...
 //! ```
 //!
-//! The first buffer lies at the start of a page, the others at multiples of 64 bytes, or of pages where a buffer is larger than one. After the
-//! last there is nothing. So the length of the file, which is sealed, says how large a buffer is, and no word in shared memory does.
+//! The first buffer lies at the start of a page, the others at multiples of 64 bytes, or of pages where a buffer is larger than
+//! one. After the last there is nothing. So the length of the file, which is sealed, says how large a buffer is, and no word in
+//! shared memory does.
 
 use crate::queue;
 use crate::segment::BODY;

@@ -45,7 +45,8 @@ pub enum SendError<T> {
     Disconnected(T),
     /// The queue's words in shared memory hold what no code of this crate writes.
     Corrupted(T),
-    /// The loan is of another [`LoanQueue`](crate::LoanQueue), or of the process that this one was forked from. A [`Queue`](super::Queue) has no such items.
+    /// The loan is of another [`LoanQueue`](crate::LoanQueue), or of the process that this one was forked from. A
+    /// [`Queue`](super::Queue) has no such items.
     Foreign(T),
 }
 
