@@ -9,7 +9,7 @@ use std::sync::{Mutex as Turn, MutexGuard as TurnGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use coproc::{
-    Barrier, BarrierError, Condvar, LockError, Mutex, Plain, Queue, Result, RwLock, Semaphore, Shareable, SharedValue,
+    Barrier, BarrierError, Condvar, LoanQueue, LockError, Mutex, Plain, Queue, Result, RwLock, Semaphore, Shareable, SharedValue,
     TryLockError,
 };
 use coproc_pool::{Cause, Process};
@@ -317,6 +317,30 @@ impl Items {
     fn fate(&self, item: u64) -> &AtomicU64 {
         &self.fate[(item % ITEMS) as usize]
     }
+
+    /// The next item, that nobody has sent.
+    fn draw(&self) -> u64 {
+        let item = self.next.fetch_add(1, SeqCst);
+        let before = self.fate(item).swap(item * 4 + DRAWN, SeqCst);
+        self.lost.fetch_add(u64::from(before % 4 == SENT), SeqCst);
+        item
+    }
+
+    fn note_sent(&self, item: u64) {
+        let _ = self.fate(item).compare_exchange(item * 4 + DRAWN, item * 4 + SENT, SeqCst, SeqCst);
+    }
+
+    fn note_seen(&self, item: u64) {
+        let before = self.fate(item).swap(item * 4 + SEEN, SeqCst);
+        // Seen already, or never sent.
+        self.score.never(before != item * 4 + DRAWN && before != item * 4 + SENT);
+    }
+
+    fn lost_at_most(&self, what: &str, dead: u64) {
+        let lost = self.lost.load(SeqCst) + self.fate.iter().filter(|fate| fate.load(SeqCst) % 4 == SENT).count() as u64;
+        println!("{what}: {lost} items lost with {dead} dead receivers");
+        assert!(lost <= dead);
+    }
 }
 
 #[test]
@@ -324,22 +348,18 @@ fn queue() -> Result<()> {
     fn send(state: SharedValue<Items>, queue: Queue<(u64, u64)>) -> Result<()> {
         let me = u64::from(std::process::id());
         while state.score.goes_on() {
-            let item = state.next.fetch_add(1, SeqCst);
-            let before = state.fate(item).swap(item * 4 + DRAWN, SeqCst);
-            state.lost.fetch_add(u64::from(before % 4 == SENT), SeqCst);
+            let item = state.draw();
             if queue.send((me, item)).is_err() {
                 state.score.never(true);
             }
-            let _ = state.fate(item).compare_exchange(item * 4 + DRAWN, item * 4 + SENT, SeqCst, SeqCst);
+            state.note_sent(item);
         }
         Ok(())
     }
     fn receive(state: SharedValue<Items>, queue: Queue<(u64, u64)>) -> Result<()> {
         let mut last = HashMap::new();
         while let Ok((sender, item)) = queue.recv() {
-            let before = state.fate(item).swap(item * 4 + SEEN, SeqCst);
-            // Seen already, or never sent.
-            state.score.never(before != item * 4 + DRAWN && before != item * 4 + SENT);
+            state.note_seen(item);
             // What one sender sends comes in its order.
             state.score.never(last.insert(sender, item).is_some_and(|last| last > item));
             state.score.turn();
@@ -368,10 +388,71 @@ fn queue() -> Result<()> {
     queue.close();
     finish("Queue", &state.score, kills, receivers)?;
     assert!(queue.is_empty());
-    let lost = state.lost.load(SeqCst) + state.fate.iter().filter(|fate| fate.load(SeqCst) % 4 == SENT).count() as u64;
-    let dead = dead_receivers.load(SeqCst);
-    println!("Queue: {lost} items lost with {dead} dead receivers");
-    assert!(lost <= dead);
+    state.lost_at_most("Queue", dead_receivers.load(SeqCst));
+    Ok(())
+}
+
+/// Fewer than there are processes, so that some wait.
+const BUFFERS: usize = 4;
+/// Size of a buffer, in bytes.
+const FRAME: usize = 1024;
+
+#[test]
+fn loan_queue() -> Result<()> {
+    fn send(state: SharedValue<Items>, frames: LoanQueue) -> Result<()> {
+        while state.score.goes_on() {
+            let item = state.draw();
+            let mut frame = frames.loan(FRAME)?;
+            frame.as_plain_mut::<u64>().unwrap().fill(item);
+            if frames.send(frame).is_err() {
+                state.score.never(true);
+            }
+            state.note_sent(item);
+        }
+        Ok(())
+    }
+    fn receive(state: SharedValue<Items>, frames: LoanQueue) -> Result<()> {
+        let me = u64::MAX - u64::from(std::process::id());
+        while let Ok(mut frame) = frames.recv() {
+            let words = frame.as_plain_mut::<u64>().unwrap();
+            let item = words[0];
+            state.score.never(words.iter().any(|&word| word != item));
+            state.note_seen(item);
+            // It is this process's alone, to write too.
+            words.fill(me);
+            state.score.turn();
+            state.score.never(std::hint::black_box(words).iter().any(|&word| word != me));
+        }
+        Ok(())
+    }
+    let _alone = alone("LoanQueue");
+    let state = SharedValue::<Items>::zeroed()?;
+    let frames = LoanQueue::new(BUFFERS, FRAME)?;
+    let dead_receivers = AtomicU64::new(0);
+    let spawn = |n| {
+        if n % 2 == 0 { Process::spawn(send, (&state, &frames)) } else { Process::spawn(receive, (&state, &frames)) }
+    };
+    let note = |n: usize| {
+        dead_receivers.fetch_add(n as u64 % 2, SeqCst);
+    };
+    let (kills, mut left) = storm(&state.score, Overlap::Often, spawn, note, || Ok(()))?;
+    state.score.stop.store(1, SeqCst);
+    let mut receivers = Vec::new();
+    for (n, process) in left.drain(..).enumerate() {
+        if n % 2 == 0 {
+            process.join()?;
+        } else {
+            receivers.push(process);
+        }
+    }
+    // Whoever has died with whatever: all buffers come back.
+    let all = (0..BUFFERS).map(|_| frames.loan_timeout(FRAME, SOON)).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!((frames.available(), frames.len()), (0, 0));
+    drop(all);
+    frames.close();
+    finish("LoanQueue", &state.score, kills, receivers)?;
+    assert_eq!(frames.available(), BUFFERS);
+    state.lost_at_most("LoanQueue", dead_receivers.load(SeqCst));
     Ok(())
 }
 

@@ -280,6 +280,29 @@ fn what_the_dead_has_sent_is_received_and_what_it_had_comes_back_once() {
 }
 
 #[test]
+fn what_the_dead_has_sent_stays_inside_while_what_was_before_it_is_received() {
+    model(options(3).preemptions(2), || {
+        let shared = Shared::new(3);
+        shared.send(1).unwrap();
+        become_process(5);
+        shared.send(7).unwrap();
+        std::mem::forget(shared.loans.loan(8).unwrap());
+        become_process(1);
+        kill(5);
+        let [receiver] = beside(&shared, [process(2)], |shared, _| {
+            let mut loan = shared.loans.recv().unwrap();
+            assert_eq!(content(&mut loan).get(), 1);
+            std::mem::forget(loan);
+        });
+        let mut mine = shared.loans.loan(8).unwrap();
+        content(&mut mine).set(2);
+        receiver.join();
+        assert!(matches!(shared.loans.try_loan(8), Err(TryLoanError::WouldBlock)));
+        assert_eq!(shared.recv(), Ok(7));
+    });
+}
+
+#[test]
 fn of_two_who_take_it_back_one_gets_it() {
     model(options(2).preemptions(2), || {
         let shared = left_by_a_dead_process();
