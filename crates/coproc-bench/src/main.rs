@@ -10,6 +10,7 @@ mod locks;
 mod measure;
 mod peers;
 mod pool;
+mod queues;
 mod signals;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ const SUITES: [Suite; 5] = [
     ("locks", Some(locks::run)),
     ("signals", Some(signals::run)),
     ("pool", Some(pool::run)),
-    ("queues", None),
+    ("queues", Some(queues::run)),
     ("processes", None),
 ];
 
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn unknown_and_unwritten_suites_are_told_apart() {
         assert!(parse("locks").unwrap().suites().is_ok());
-        assert!(parse("queues").unwrap().suites().unwrap_err().contains("not there yet"));
+        assert!(parse("processes").unwrap().suites().unwrap_err().contains("not there yet"));
         assert!(parse("lock").unwrap().suites().unwrap_err().contains("no suite"));
         assert_eq!(parse("all").unwrap().suites().unwrap().len(), SUITES.len());
     }

@@ -1,5 +1,12 @@
 //! The peers that need more than a line to call.
 
+pub(crate) mod copy;
+pub(crate) mod futex;
+pub(crate) mod iceoryx2;
+pub(crate) mod ipc_channel;
+pub(crate) mod pipe;
+pub(crate) mod poll;
 pub(crate) mod posix;
 pub(crate) mod pthread;
 pub(crate) mod python;
+pub(crate) mod socket;
