@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use coproc::{Event, Result, Semaphore, SharedArray, SharedValue, TryLockError};
+use coproc::{Event, Permit, ReleaseError, Result, Semaphore, SharedArray, SharedValue, TryLockError};
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
     LOCK_WORD, Random, events, fork, kill, pause, poke, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait,
@@ -11,14 +11,20 @@ use coproc_tests::{
 };
 
 const SOON: Duration = Duration::from_secs(20);
+/// So many permits have a place of their own.
+const PLACES: u32 = 32;
 
 fn semaphore(permits: u32) -> Result<SharedValue<Semaphore>> {
     SharedValue::new(Semaphore::new(permits))
 }
 
+fn take(slots: &Semaphore, count: u32) -> Result<Vec<Permit<'_>>> {
+    Ok((0..count).map(|_| slots.acquire_timeout(SOON)).collect::<Result<_, _>>()?)
+}
+
 /// Takes as many permits, says so, and keeps them.
 fn hold(slots: SharedValue<Semaphore>, count: u32, held: SharedValue<Event>) -> Result<()> {
-    let permits = (0..count).map(|_| slots.acquire()).collect::<Result<Vec<_>, _>>()?;
+    let permits = take(&slots, count)?;
     held.set();
     assert_eq!(permits.len(), count as usize);
     pause()
@@ -62,8 +68,79 @@ fn release_makes_permits() -> Result<()> {
     let _permit = slots.acquire()?;
     slots.release(0)?;
     assert_eq!(slots.available(), 1);
-    slots.release(u32::MAX)?;
-    assert_eq!(slots.available(), u64::from(u32::MAX) + 1);
+    slots.release(u32::MAX - 2)?;
+    assert_eq!(slots.available(), u64::from(u32::MAX) - 1);
+    Ok(())
+}
+
+#[test]
+fn no_more_permits_than_can_be_counted() -> Result<()> {
+    let slots = semaphore(1)?;
+    assert_eq!(slots.release(u32::MAX), Err(ReleaseError));
+    assert_eq!(slots.available(), 1);
+    slots.release(u32::MAX - 1)?;
+    assert_eq!(slots.release(1), Err(ReleaseError));
+    slots.release(0)?;
+    assert_eq!(slots.available(), u32::MAX.into());
+    slots.acquire()?.forget();
+    slots.release(1)?;
+    assert_eq!(
+        slots.release(1).unwrap_err().to_string(),
+        "there would be more permits, held and free, than the semaphore's bound"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_bounded_semaphore_has_never_more_permits_than_at_first() -> Result<()> {
+    let _watch = watchdog(30, "a bound");
+    for bound in [0, 1, 3, PLACES, PLACES + 3] {
+        let slots = SharedValue::new(Semaphore::bounded(bound))?;
+        assert_eq!(slots.release(1), Err(ReleaseError));
+        assert_eq!(slots.release(u32::MAX), Err(ReleaseError));
+        slots.release(0)?;
+        let all = take(&slots, bound)?;
+        assert_eq!(slots.try_acquire().unwrap_err(), TryLockError::WouldBlock);
+        // A permit that is held exists.
+        assert_eq!(slots.release(1), Err(ReleaseError));
+        all.into_iter().for_each(Permit::forget);
+        assert_eq!(slots.available(), 0);
+        // All or none.
+        assert_eq!(slots.release(bound + 1), Err(ReleaseError));
+        assert_eq!(slots.available(), 0);
+        slots.release(bound)?;
+        assert_eq!(slots.available(), bound.into());
+        assert_eq!(slots.release(1), Err(ReleaseError));
+    }
+    Ok(())
+}
+
+#[test]
+fn permits_forgotten_and_released_at_once_are_as_many_as_before() -> Result<()> {
+    fn lend(slots: SharedValue<Semaphore>, inside: SharedValue<AtomicU64>) -> Result<u64> {
+        let mut most = 0;
+        for _ in 0..2000 {
+            let permit = slots.acquire()?;
+            most = most.max(inside.fetch_add(1, SeqCst) + 1);
+            inside.fetch_sub(1, SeqCst);
+            permit.forget();
+            slots.release(1)?;
+        }
+        Ok(most)
+    }
+    let _watch = watchdog(120, "processes that forget and release");
+    for kept in [0, PLACES] {
+        let slots = SharedValue::new(Semaphore::bounded(kept + 2))?;
+        let inside = SharedValue::new(AtomicU64::new(0))?;
+        let held = take(&slots, kept)?;
+        let all = (0..4).map(|_| Process::spawn(lend, (&slots, &inside))).collect::<Result<Vec<_>>>()?;
+        for process in all {
+            assert!(process.join()? <= 2);
+        }
+        assert_eq!(slots.available(), 2);
+        drop(held);
+        assert_eq!(slots.available(), u64::from(kept) + 2);
+    }
     Ok(())
 }
 
@@ -293,56 +370,81 @@ fn no_permit_is_lost_or_made_by_kills_at_any_moment() -> Result<()> {
             drop((one, two));
         }
     }
-    let _watch = watchdog(120, "holders under kills");
-    let (slots, turns) = (semaphore(3)?, SharedValue::new(AtomicU64::new(0))?);
-    let mut random = Random(9);
-    let mut all = Vec::new();
-    for _ in 0..80 {
-        while all.len() < 3 {
-            all.push(Process::spawn(churn, (&slots, &turns))?);
+    let _watch = watchdog(240, "holders under kills");
+    for kept in [0, PLACES] {
+        let (slots, turns) = (semaphore(kept + 3)?, SharedValue::new(AtomicU64::new(0))?);
+        let held = take(&slots, kept)?;
+        let mut random = Random(9);
+        let mut all = Vec::new();
+        for _ in 0..80 {
+            while all.len() < 3 {
+                all.push(Process::spawn(churn, (&slots, &turns))?);
+            }
+            let seen = turns.load(SeqCst);
+            let steps = 5 + random.below(100);
+            until("they go on", || turns.load(SeqCst) > seen + steps);
+            for _ in 0..random.below(1000) {
+                std::hint::spin_loop();
+            }
+            let victim = all.swap_remove(random.below(3) as usize);
+            victim.kill()?;
+            victim.join().unwrap_err();
         }
-        let seen = turns.load(SeqCst);
-        let steps = 5 + random.below(100);
-        until("they go on", || turns.load(SeqCst) > seen + steps);
-        for _ in 0..random.below(1000) {
-            std::hint::spin_loop();
+        for process in all {
+            process.kill()?;
+            process.join().unwrap_err();
         }
-        let victim = all.swap_remove(random.below(3) as usize);
-        victim.kill()?;
-        victim.join().unwrap_err();
+        let permits = take(&slots, 3)?;
+        assert_eq!(slots.acquire_timeout(Duration::from_millis(60)).unwrap_err(), TryLockError::TimedOut);
+        drop((permits, held));
+        assert_eq!(slots.available(), u64::from(kept) + 3);
     }
-    for process in all {
-        process.kill()?;
-        process.join().unwrap_err();
-    }
-    let permits = (0..3).map(|_| slots.acquire_timeout(SOON)).collect::<Result<Vec<_>, _>>()?;
-    assert_eq!(slots.acquire_timeout(Duration::from_millis(60)).unwrap_err(), TryLockError::TimedOut);
-    drop(permits);
-    assert_eq!(slots.available(), 3);
     Ok(())
 }
 
 #[test]
-fn the_33rd_process_waits() -> Result<()> {
+fn of_the_permits_without_a_place_the_33rd_process_waits() -> Result<()> {
     let _watch = watchdog(120, "33 holders");
     let slots = semaphore(100)?;
+    let held = take(&slots, PLACES)?;
     let mut holders = (0..32).map(|_| holder(&slots, 1)).collect::<Result<Vec<_>>>()?;
-    assert_eq!(slots.available(), 68);
+    assert_eq!(slots.available(), 36);
     assert_eq!(slots.try_acquire().unwrap_err(), TryLockError::WouldBlock);
     assert_eq!(slots.acquire_timeout(Duration::from_millis(60)).unwrap_err(), TryLockError::TimedOut);
     let last = holders.pop().unwrap();
     last.kill()?;
     last.join().unwrap_err();
     drop(slots.acquire_timeout(SOON)?);
+    // Who needs no slot need not wait.
+    drop(held);
+    drop(slots.try_acquire()?);
     for holder in holders {
         holder.kill()?;
         holder.join().unwrap_err();
     }
     // A permit of a dead holder comes back when somebody would have to wait for it.
-    let all = (0..100).map(|_| slots.acquire_timeout(SOON)).collect::<Result<Vec<_>, _>>()?;
+    let all = take(&slots, 100)?;
     assert_eq!(slots.try_acquire().unwrap_err(), TryLockError::WouldBlock);
     drop(all);
     assert_eq!(slots.available(), 100);
+    Ok(())
+}
+
+#[test]
+fn permits_of_threads_are_counted_in_one_slot() -> Result<()> {
+    let _watch = watchdog(120, "threads of one process");
+    let slots = Semaphore::new(PLACES + 4);
+    let _held = take(&slots, PLACES)?;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    drop((slots.acquire().unwrap(), slots.try_acquire()));
+                }
+            });
+        }
+    });
+    assert_eq!(slots.available(), 4);
     Ok(())
 }
 
@@ -352,6 +454,11 @@ fn a_forked_childs_copy_of_a_permit_is_nobodys() -> Result<()> {
         let mut permit = Some(slots.acquire()?);
         let child = fork(|| {
             drop(permit.take());
+            0
+        });
+        assert_eq!(wait_for(child), 0);
+        let child = fork(|| {
+            permit.take().into_iter().for_each(Permit::forget);
             0
         });
         assert_eq!(wait_for(child), 0);
@@ -368,10 +475,13 @@ fn a_forked_childs_copy_of_a_permit_is_nobodys() -> Result<()> {
         Ok(available)
     }
     let _watch = watchdog(30, "a forked child");
-    let slots = semaphore(2)?;
-    assert_eq!(Process::spawn(hold_and_fork, (&slots,))?.join()?, 1);
-    drop((slots.acquire_timeout(SOON)?, slots.acquire_timeout(SOON)?));
-    assert_eq!(slots.available(), 2);
+    for kept in [0, PLACES] {
+        let slots = semaphore(kept + 2)?;
+        let _held = take(&slots, kept)?;
+        assert_eq!(Process::spawn(hold_and_fork, (&slots,))?.join()?, 1);
+        drop((slots.acquire_timeout(SOON)?, slots.acquire_timeout(SOON)?));
+        assert_eq!(slots.available(), 2);
+    }
     Ok(())
 }
 
@@ -383,7 +493,7 @@ fn strange_words_are_bounded() -> Result<()> {
         let slots = semaphore(2)?;
         for _ in 0..1 + random.below(4) {
             let word = random.strange_word();
-            // The value's lock has a line of its own; behind it the semaphore: its lock, counters, slots.
+            // The value's lock has a line of its own; behind it the semaphore.
             let words = size_of::<Semaphore>() as u64 / 8;
             poke(&slots, LOCK_WORD + 64 + 8 * random.below(words), word);
         }
@@ -392,6 +502,8 @@ fn strange_words_are_bounded() -> Result<()> {
         let _ = slots.acquire_timeout(short).map(drop);
         let _ = (slots.available(), format!("{:?}", *slots));
         drop(permit);
+        let _ = (slots.release(1), slots.release(40));
+        let _ = slots.acquire_timeout(short).map(Permit::forget);
         let _ = slots.acquire_timeout(short).map(drop);
     }
     Ok(())

@@ -13,10 +13,12 @@ const CHANGES: &[(&str, &str, &str)] = &[
     // Giving way before the sleep changes nothing but the number of interleavings.
     ("sync/lock.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     ("queue/waiting.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
+    ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     // Tables of as many places as a model has processes, or the models would do nothing but walk over empty places.
     ("sync/rwlock.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
     ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
-    ("sync/semaphore.rs", "const HOLDERS: usize = 32;", "const HOLDERS: usize = 3;"),
+    ("sync/permits.rs", "const PLACES: usize = 32;", "const PLACES: usize = 2;"),
+    ("sync/permits.rs", "const HOLDERS: usize = 32;", "const HOLDERS: usize = 2;"),
     ("sync/barrier.rs", "const MEMBERS: usize = 32;", "const MEMBERS: usize = 2;"),
     // Waiting for several, and tasks, are not modelled.
     ("queue/mod.rs", "mod ready;\n", ""),

@@ -7,7 +7,7 @@ use std::io;
 use crate::liveness::Unregistered;
 use crate::loan::{LoanError, TryLoanError};
 use crate::queue::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
-use crate::sync::{BarrierError, LockError, TryLockError};
+use crate::sync::{BarrierError, LockError, ReleaseError, TryLockError};
 use crate::{TextTooLong, sys};
 
 /// A `Result` with coproc's [`Error`].
@@ -245,6 +245,12 @@ impl From<BarrierError> for Error {
             BarrierError::TimedOut => Self::TimedOut,
             error => Self::other(error),
         }
+    }
+}
+
+impl From<ReleaseError> for Error {
+    fn from(error: ReleaseError) -> Self {
+        Self::other(error)
     }
 }
 

@@ -66,7 +66,7 @@ pub use shareable::{Access, Direct, Locked, Shareable};
 pub use spsc::{Claim, Iter as ReceiverIter, Peek, Receiver, Sender, spsc};
 pub use sync::{
     Barrier, BarrierError, BarrierWaitResult, Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Party, Permit,
-    RecursiveGuard, RecursiveMutex, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, TryLockError,
+    RecursiveGuard, RecursiveMutex, ReleaseError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, TryLockError,
 };
 pub use value::SharedValue;
 

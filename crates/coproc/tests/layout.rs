@@ -41,7 +41,7 @@ enum Mode {
 fn sizes_are_pinned() {
     assert_eq!((size_of::<Mutex<u64>>(), align_of::<Mutex<u64>>()), (24, 8));
     assert_eq!((size_of::<Event>(), align_of::<Event>()), (4, 4));
-    assert_eq!((size_of::<Semaphore>(), align_of::<Semaphore>()), (288, 8));
+    assert_eq!((size_of::<Semaphore>(), align_of::<Semaphore>()), (544, 8));
     assert_eq!(size_of::<Flag>(), 1);
     assert_eq!(size_of::<AtomicFlag>(), 1);
     assert_eq!(size_of::<Code<Mode>>(), 1);

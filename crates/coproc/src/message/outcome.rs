@@ -2,12 +2,12 @@
 
 use std::error::Error as StdError;
 
-use crate::{Error, LockError, Message};
+use crate::{Error, LockError, Message, ReleaseError};
 
 /// What a function that runs in another process may return: any [`Message`], or a `Result` of one with a usual error type.
 ///
-/// An `Err` of [`coproc::Error`](Error), [`LockError`] or `Box<dyn Error>` does not cross as it is: it arrives as the texts of the error
-/// and its sources. A `Result<M, E>` whose `E` is a message is a message itself, and arrives as it is.
+/// An `Err` of [`coproc::Error`](Error), [`LockError`], [`ReleaseError`] or `Box<dyn Error>` does not cross as it is: it arrives as the texts of
+/// the error and its sources. A `Result<M, E>` whose `E` is a message is a message itself, and arrives as it is.
 #[diagnostic::on_unimplemented(
     message = "a function of another process cannot return `{Self}`",
     label = "not an outcome",
@@ -63,6 +63,7 @@ macro_rules! errors {
 errors! {
     Error: |e| &e;
     LockError: |e| &e;
+    ReleaseError: |e| &e;
     std::io::Error: |e| &e;
     Box<dyn StdError>: |e| &*e;
     Box<dyn StdError + Send + Sync>: |e| &*e;

@@ -11,6 +11,7 @@ mod event;
 mod lock;
 mod mutex;
 mod once;
+mod permits;
 mod recursive;
 mod rwlock;
 mod semaphore;
@@ -25,7 +26,7 @@ pub use mutex::{Mutex, MutexGuard};
 pub use once::OnceLock;
 pub use recursive::{RecursiveGuard, RecursiveMutex};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-pub use semaphore::{Permit, Semaphore};
+pub use semaphore::{Permit, ReleaseError, Semaphore};
 
 pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
