@@ -648,6 +648,19 @@ fn slots(permits: u32) -> impl Fn() -> Result<Slots> {
     move || Ok((SharedValue::new(Semaphore::new(permits))?, None))
 }
 
+/// So many permits that have no place of their own: the survivor holds those that have one.
+fn without_places(permits: u32) -> impl Fn() -> Result<Slots> {
+    move || {
+        let slots = slots(32 + permits)()?;
+        (0..32).try_for_each(|_| slots.0.acquire().map(mem::forget))?;
+        Ok(slots)
+    }
+}
+
+fn bounded() -> Result<Slots> {
+    Ok((SharedValue::new(Semaphore::bounded(2))?, None))
+}
+
 /// A semaphore of which another process held all permits when it died.
 fn spent() -> Result<Slots> {
     let slots = slots(2)()?;
@@ -696,8 +709,21 @@ fn semaphores() -> Vec<Box<dyn Operation>> {
         step.through(|| drop(permit));
         Ok(())
     };
+    let forget = |(slots, _): Slots, step: &Step| {
+        let permit = slots.acquire()?;
+        step.through(|| permit.forget());
+        Ok(())
+    };
+    let release = |(slots, _): Slots, step: &Step| Ok(step.through(|| slots.release(1))?);
     vec![
         operation("Semaphore: acquire", slots(2), acquire, |slots, dead| permits(slots, dead, &[2])).boxed(),
+        operation("Semaphore: acquire, no place", without_places(2), acquire, |slots, dead| permits(slots, dead, &[2])).boxed(),
+        operation("Semaphore: acquire, no place, waits", without_places(0), acquire, |slots, dead| {
+            slots.0.release(1)?;
+            permits(slots, dead, &[1, 2])
+        })
+        .asleep(|(slots, _)| slots.release(1).expect("a permit more"))
+        .boxed(),
         operation("Semaphore: acquire the last", slots(1), acquire, |slots, dead| permits(slots, dead, &[1])).boxed(),
         operation("Semaphore: acquire, waits", slots(0), acquire, |slots, dead| {
             // As many as `asleep` made, if it came to that, and one more.
@@ -727,36 +753,64 @@ fn semaphores() -> Vec<Box<dyn Operation>> {
         operation("Semaphore: drop a permit, another waits", slots(1), give, |slots, dead| permits(slots, dead, &[1]))
             .meanwhile(|(slots, waiter)| *waiter = Some(permit_waiter(slots)))
             .boxed(),
+        operation("Semaphore: drop a permit, no place", without_places(2), give, |slots, dead| permits(slots, dead, &[2]))
+            .boxed(),
+        operation("Semaphore: drop a permit, no place, another waits", without_places(1), give, |slots, dead| {
+            permits(slots, dead, &[1])
+        })
+        .meanwhile(|(slots, waiter)| *waiter = Some(permit_waiter(slots)))
+        .boxed(),
+        operation("Semaphore: forget a permit", slots(2), forget, |slots, dead| permits(slots, dead, &[2, 1])).boxed(),
+        operation("Semaphore: forget a permit, no place", without_places(2), forget, |slots, dead| permits(slots, dead, &[2, 1]))
+            .boxed(),
+        operation("Semaphore: forget a permit, bounded", bounded, forget, |slots, dead| {
+            // One more can be made if it was forgotten.
+            let free = slots.0.available();
+            let more = u64::from(slots.0.release(1).is_ok());
+            ensure(!dead.finished || (free, more) == (1, 1), || format!("returned, but {free} free, {more} more"))?;
+            permits(slots, dead, &[2])
+        })
+        .boxed(),
+        operation("Semaphore: release", slots(2), release, |slots, dead| permits(slots, dead, &[2, 3])).boxed(),
+        operation("Semaphore: release, no place", without_places(2), release, |slots, dead| permits(slots, dead, &[2, 3]))
+            .boxed(),
         operation(
-            "Semaphore: forget a permit",
-            slots(2),
+            "Semaphore: release two",
+            slots(1),
+            |(slots, _), step| Ok(step.through(|| slots.release(2))?),
+            |slots, dead| permits(slots, dead, &[1, 3]),
+        )
+        .boxed(),
+        operation(
+            "Semaphore: release two, a place for one",
+            // Of those with a place, one does not exist.
+            || {
+                let slots = slots(33)()?;
+                (0..31).try_for_each(|_| slots.0.acquire().map(mem::forget))?;
+                slots.0.acquire()?.forget();
+                Ok(slots)
+            },
+            |(slots, _), step| Ok(step.through(|| slots.release(2))?),
+            |slots, dead| permits(slots, dead, &[1, 3]),
+        )
+        .boxed(),
+        operation(
+            "Semaphore: release, bounded, in vain",
+            bounded,
             |(slots, _), step| {
-                let permit = slots.acquire()?;
-                step.through(|| permit.forget());
+                assert!(step.through(|| slots.release(1)).is_err());
                 Ok(())
             },
-            |slots, dead| permits(slots, dead, &[2, 1]),
+            |slots, dead| permits(slots, dead, &[2]),
         )
         .boxed(),
-        operation(
-            "Semaphore: release",
-            slots(2),
-            |(slots, _), step| Ok(step.through(|| slots.release(1))?),
-            |slots, dead| permits(slots, dead, &[2, 3]),
-        )
-        .boxed(),
-        operation(
-            "Semaphore: release, another waits",
-            slots(0),
-            |(slots, _), step| Ok(step.through(|| slots.release(1))?),
-            |slots, dead| {
-                // If the victim came too late, this one lets the waiter go.
-                if !dead.finished {
-                    dead.bounded("release", || slots.0.release(1))?;
-                }
-                permits(slots, dead, if dead.finished { &[1] } else { &[1, 2] })
-            },
-        )
+        operation("Semaphore: release, another waits", slots(0), release, |slots, dead| {
+            // If the victim came too late, this one lets the waiter go.
+            if !dead.finished {
+                dead.bounded("release", || slots.0.release(1))?;
+            }
+            permits(slots, dead, if dead.finished { &[1] } else { &[1, 2] })
+        })
         .meanwhile(|(slots, waiter)| *waiter = Some(permit_waiter(slots)))
         .boxed(),
         operation(

@@ -261,6 +261,16 @@ impl Permits {
 
 #[test]
 fn semaphore() -> Result<()> {
+    storm_of_permits("Semaphore", 0)
+}
+
+/// This process keeps those that have a place of their own.
+#[test]
+fn semaphore_without_places() -> Result<()> {
+    storm_of_permits("Semaphore without places", 32)
+}
+
+fn storm_of_permits(name: &str, kept: u32) -> Result<()> {
     fn work(state: SharedValue<Permits>, me: u64) -> Result<()> {
         let mine = &state.holding[me as usize];
         while state.score.goes_on() {
@@ -277,9 +287,10 @@ fn semaphore() -> Result<()> {
         }
         Ok(())
     }
-    let _alone = alone("Semaphore");
+    let _alone = alone(name);
     let state = SharedValue::<Permits>::zeroed()?;
-    state.permits.release(PERMITS as u32)?;
+    state.permits.release(kept + PERMITS as u32)?;
+    let kept = (0..kept).map(|_| state.permits.acquire()).collect::<Result<Vec<_>, _>>()?;
     // A number is given to the next process when the one before is dead, and its permit with it.
     let spawn = |n: usize| {
         state.holding[n].fetch_and(!1, SeqCst);
@@ -289,11 +300,12 @@ fn semaphore() -> Result<()> {
     let dies = |n: usize| state.dying[n].store(1, SeqCst);
     let (kills, left) = storm(&state.score, Overlap::Never, spawn, dies, || Ok(()))?;
     state.score.stop.store(1, SeqCst);
-    finish("Semaphore", &state.score, kills, left)?;
+    finish(name, &state.score, kills, left)?;
     let permits = (0..PERMITS).map(|_| state.permits.acquire_timeout(SOON)).collect::<Result<Vec<_>, _>>()?;
     assert_eq!(state.permits.try_acquire().map(drop), Err(TryLockError::WouldBlock));
     drop(permits);
     assert_eq!(state.permits.available(), PERMITS as u64);
+    drop(kept);
     Ok(())
 }
 
