@@ -152,7 +152,33 @@ pub(crate) mod segment {
         }
     }
 
+    /// Who has a handle is not modelled: there is always somebody else.
+    #[derive(Clone)]
+    pub(crate) struct Holder(Segment);
+
+    impl Holder {
+        pub(crate) fn of(segment: Segment) -> Self {
+            Self(segment)
+        }
+    }
+
+    impl std::ops::Deref for Holder {
+        type Target = Segment;
+
+        fn deref(&self) -> &Segment {
+            &self.0
+        }
+    }
+
     impl Segment {
+        pub(crate) fn is_alone(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn is_found_alone(&self) -> bool {
+            false
+        }
+
         pub(crate) fn create(plan: Plan) -> Result<Self> {
             let lines = vec![Line([0; 16]); plan.body.div_ceil(128)].into_boxed_slice();
             // SAFETY: what `into_raw` gives is not null.

@@ -59,7 +59,7 @@ impl Ring {
     }
 
     fn pass_on(&self, end: End) {
-        self.word(end).pass_on_dearly(|| !self.must_wait(end));
+        self.word(end).pass_on(|| !self.must_wait(end));
     }
 }
 

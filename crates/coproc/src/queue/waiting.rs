@@ -25,7 +25,7 @@ pub(crate) fn wait_for<R>(
             Err(Stop::Wait) => {}
             result => {
                 if slept {
-                    word.pass_on_dearly(|| !must_wait());
+                    word.pass_on(|| !must_wait());
                 }
                 return result;
             }

@@ -150,7 +150,7 @@ impl RawLock {
             if sleep.is_none() {
                 if slept {
                     // The wake that came too late for this one took the mark of the others away.
-                    self.sleepers.pass_on_dearly(|| self.word().is_free());
+                    self.sleepers.pass_on(|| self.word().is_free());
                 }
                 return Err(if matches!(patience, Patience::Until(_)) {
                     TryLockError::TimedOut

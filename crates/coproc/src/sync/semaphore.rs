@@ -185,7 +185,7 @@ impl Semaphore {
                 Ok(None) => {}
                 result => {
                     if slept {
-                        self.sleepers.pass_on_dearly(|| self.available() > 0);
+                        self.sleepers.pass_on(|| self.available() > 0);
                     }
                     return result?.ok_or(LockError::Corrupted.into());
                 }

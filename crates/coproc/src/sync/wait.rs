@@ -111,14 +111,6 @@ impl WaitWord {
     /// Called by who has slept and waits no more, whether it found something or not: others may sleep too. `more` says whether there is
     /// something for them; it is asked after the mark is set, so that a notifier which has not seen the mark is seen by it.
     pub(crate) fn pass_on(&self, more: impl FnOnce() -> bool) {
-        self.prepare();
-        if more() {
-            self.notify_one();
-        }
-    }
-
-    /// As [`pass_on`](Self::pass_on), for notifiers that call [`notify_one_cheaply`](Self::notify_one_cheaply).
-    pub(crate) fn pass_on_dearly(&self, more: impl FnOnce() -> bool) {
         self.prepare_dearly();
         if more() {
             self.notify_one_cheaply();
