@@ -92,8 +92,24 @@ pub(crate) mod message {
         }
     }
 
+    pub(crate) struct Landing<T>(Option<T>);
+
+    impl<T: Item> Landing<T> {
+        pub(crate) fn new() -> Self {
+            Self(None)
+        }
+
+        pub(crate) fn read(&mut self, from: &mut Reader) {
+            self.0 = T::read(from);
+        }
+
+        pub(crate) fn into_item(self) -> Option<T> {
+            self.0
+        }
+    }
+
     pub struct Writer(*mut u8);
-    pub struct Reader(*mut u8);
+    pub struct Reader<'a>(*mut u8, std::marker::PhantomData<&'a ()>);
 
     impl Writer {
         pub(crate) unsafe fn slot(at: *mut u8, _: usize) -> Self {
@@ -101,9 +117,9 @@ pub(crate) mod message {
         }
     }
 
-    impl Reader {
+    impl Reader<'_> {
         pub(crate) unsafe fn raw(at: *mut u8, _: usize, _: &[u8]) -> Self {
-            Self(at)
+            Self(at, std::marker::PhantomData)
         }
     }
 }

@@ -7,10 +7,13 @@
 
 mod arg;
 mod foreign;
+mod landing;
 mod outcome;
 mod parcel;
 
 pub use arg::Arg;
+pub use landing::IsPlain;
+pub(crate) use landing::Landing;
 pub use outcome::{Failure, Outcome};
 pub use parcel::{File, Handle, Parcel, Reader, Writer};
 
@@ -51,9 +54,9 @@ pub trait Message: Sized + 'static {
         values.iter().for_each(|value| value.write(to));
     }
 
-    /// Whether values that are written one after the other lie as in a slice.
+    /// Proof that it is plain data, if it is: then its bytes are its message.
     #[doc(hidden)]
-    const PACKED: bool = false;
+    const PLAIN: Option<IsPlain<Self>> = None;
 
     /// Reads as many values as there is room for; `None` if one of them is none. Plain data does it in one copy.
     #[doc(hidden)]
@@ -142,7 +145,7 @@ pub const fn bound_max(parts: &[Option<usize>]) -> Option<usize> {
 
 impl<T: Plain> Message for T {
     const BOUND: Option<usize> = Some(size_of::<T>());
-    const PACKED: bool = true;
+    const PLAIN: Option<IsPlain<Self>> = Some(IsPlain::proven());
 
     #[inline]
     fn write(&self, to: &mut Writer<'_>) {

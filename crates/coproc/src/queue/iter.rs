@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Queue;
-use crate::message::Item;
+use crate::message::{Item, Landing};
 use crate::sync::Deadline;
 
 /// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
@@ -22,10 +22,10 @@ impl<T: Item> Iterator for Iter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            match self.queue.recv_any_until(Deadline::NEVER) {
-                Ok(Some(item)) => return Some(item),
-                Ok(None) => {}
-                Err(_) => return None,
+            let mut item = Landing::new();
+            self.queue.land(Deadline::NEVER, &mut item).ok()?;
+            if let Some(item) = item.into_item() {
+                return Some(item);
             }
         }
     }
@@ -56,10 +56,10 @@ impl<T: Item> Iterator for Drain<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            match self.queue.try_recv_any() {
-                Ok(Some(item)) => return Some(item),
-                Ok(None) => {}
-                Err(_) => return None,
+            let mut item = Landing::new();
+            self.queue.try_land(&mut item).ok()?;
+            if let Some(item) = item.into_item() {
+                return Some(item);
             }
         }
     }

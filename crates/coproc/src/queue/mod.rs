@@ -22,7 +22,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
-use crate::message::{Item, Reader, Writer};
+use crate::message::{Item, Landing, Reader, Writer};
 use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
 use waiting::wake;
@@ -201,11 +201,13 @@ impl<T: Item> Queue<T> {
     #[doc(alias = "get")]
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(Deadline::NEVER).map_err(|stop| match stop {
-            Stop::Corrupted => RecvError::Corrupted,
-            Stop::Disconnected => RecvError::Disconnected,
-            _ => RecvError::Closed,
-        })
+        let mut item = Landing::new();
+        match self.land(Deadline::NEVER, &mut item) {
+            Ok(()) => item.into_item().ok_or(RecvError::Corrupted),
+            Err(Stop::Corrupted) => Err(RecvError::Corrupted),
+            Err(Stop::Disconnected) => Err(RecvError::Disconnected),
+            Err(_) => Err(RecvError::Closed),
+        }
     }
 
     /// Takes an item if there is one.
@@ -215,8 +217,9 @@ impl<T: Item> Queue<T> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        match self.try_recv_any() {
-            Ok(item) => item.ok_or(TryRecvError::Corrupted),
+        let mut item = Landing::new();
+        match self.try_land(&mut item) {
+            Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
             Err(Stop::Wait) if self.segment.is_found_alone() && self.ring.must_wait(End::Recv) => Err(TryRecvError::Disconnected),
             Err(Stop::Wait) => Err(TryRecvError::Empty),
@@ -231,12 +234,14 @@ impl<T: Item> Queue<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
     pub fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
-        self.recv_until(Deadline::after(time)).map_err(|stop| match stop {
-            Stop::Wait | Stop::Busy => RecvTimeoutError::Timeout,
-            Stop::Closed => RecvTimeoutError::Closed,
-            Stop::Disconnected => RecvTimeoutError::Disconnected,
-            Stop::Corrupted => RecvTimeoutError::Corrupted,
-        })
+        let mut item = Landing::new();
+        match self.land(Deadline::after(time), &mut item) {
+            Ok(()) => item.into_item().ok_or(RecvTimeoutError::Corrupted),
+            Err(Stop::Wait | Stop::Busy) => Err(RecvTimeoutError::Timeout),
+            Err(Stop::Closed) => Err(RecvTimeoutError::Closed),
+            Err(Stop::Disconnected) => Err(RecvTimeoutError::Disconnected),
+            Err(Stop::Corrupted) => Err(RecvTimeoutError::Corrupted),
+        }
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless
@@ -255,8 +260,8 @@ impl<T: Item> Queue<T> {
             || self.segment.is_alone(),
             |patience| {
                 good = 0;
-                self.pass_out(items.len(), patience, |_, read| {
-                    if let Some(item) = read {
+                self.pass_out(items.len(), patience, |_, reader| {
+                    if let Some(item) = T::read(reader) {
                         items[good] = item;
                         good += 1;
                     }
@@ -287,30 +292,17 @@ impl<T: Item> Queue<T> {
         self.ring.wait_for(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
     }
 
+    /// Takes an item; one that is no value of its type is gone, and does not land.
     #[inline]
-    fn recv_until(&self, deadline: Deadline) -> Result<T, Stop> {
-        self.recv_any_until(deadline)?.ok_or(Stop::Corrupted)
+    fn land(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
+        let taken = |patience| self.pass_out(1, patience, |_, reader| item.read(reader));
+        self.ring.wait_for(End::Recv, deadline, || self.segment.is_alone(), taken).map(drop)
     }
 
-    /// `None` is an item that was taken and is no value of its type.
+    /// As [`land`](Self::land), without waiting.
     #[inline]
-    fn try_recv_any(&self) -> Result<Option<T>, Stop> {
-        let mut item = None;
-        self.pass_out(1, Patience::Yield, |_, read| item = read)?;
-        Ok(item)
-    }
-
-    /// As [`try_recv_any`](Self::try_recv_any), but waits.
-    #[inline]
-    fn recv_any_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
-        let mut item = None;
-        self.ring.wait_for(
-            End::Recv,
-            deadline,
-            || self.segment.is_alone(),
-            |patience| self.pass_out(1, patience, |_, read| item = read),
-        )?;
-        Ok(item)
+    fn try_land(&self, item: &mut Landing<T>) -> Result<(), Stop> {
+        self.pass_out(1, Patience::Yield, |_, reader| item.read(reader)).map(drop)
     }
 
     /// Sends as many of these as there is room for, at least one.
@@ -326,16 +318,15 @@ impl<T: Item> Queue<T> {
         })
     }
 
-    /// Receives as many items as there are, at least one and at most `most`; `None` is given for what is no value of the type.
+    /// Receives as many items as there are, at least one and at most `most`: their numbers, and what they are read from.
     #[inline]
-    fn pass_out(&self, most: usize, patience: Patience, mut give: impl FnMut(usize, Option<T>)) -> Result<usize, Stop> {
+    fn pass_out(&self, most: usize, patience: Patience, mut give: impl FnMut(usize, &mut Reader<'_>)) -> Result<usize, Stop> {
         if self.ring.must_wait(End::Recv) {
             return Err(Stop::Wait);
         }
         let taken = self.ring.pass(End::Recv, most, patience, |n, bytes| {
             // SAFETY: the slot has `T::SIZE` bytes from there on.
-            let mut reader = unsafe { Reader::raw(bytes, T::SIZE, &[]) };
-            give(n, T::read(&mut reader));
+            give(n, &mut unsafe { Reader::raw(bytes, T::SIZE, &[]) });
         })?;
         wake(&self.ring.signals().not_full, taken);
         Ok(taken)

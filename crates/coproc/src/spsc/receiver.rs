@@ -71,7 +71,7 @@ impl<T: Item> Receiver<T> {
         for (slots, count) in self.0.track.slots(count) {
             let some;
             (some, rest) = rest.split_at_mut(count);
-            if T::PACKED {
+            if T::PLAIN.is_some() {
                 // SAFETY: these are `count` slots of `T::SIZE` bytes one after the other, this end's until they are passed.
                 good &= T::read_into(some, &mut unsafe { Reader::raw(slots, count * T::SIZE, &[]) }).is_some();
                 continue;

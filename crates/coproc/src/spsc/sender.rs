@@ -133,7 +133,7 @@ impl<T: Item> Sender<T> {
         for (slots, count) in self.0.track.slots(count) {
             let some;
             (some, items) = items.split_at(count);
-            if T::PACKED {
+            if T::PLAIN.is_some() {
                 // SAFETY: these are `count` slots of `T::SIZE` bytes one after the other, this end's to write until they are passed.
                 T::write_each(some, &mut unsafe { Writer::slot(slots, count * T::SIZE) });
                 continue;
