@@ -42,6 +42,8 @@ pub(super) fn contest(table: &mut Table, cpus: &[usize]) -> Result<()> {
     let (to, from) = crossbeam_channel::bounded::<u64>(CAPACITY);
     let mut contest = Contest::default();
     contest.ours("send and recv of a u64, one thread, Queue", || time((queue.clone(), queue.clone())));
+    let ring = || Ok::<_, Box<dyn std::error::Error>>(coproc::spsc::<u64>(CAPACITY)?);
+    contest.ours("send and recv of a u64, one thread, spsc ring", || time(ring()?));
     contest.peer("crossbeam_queue::ArrayQueue", || time((array.clone(), array.clone())));
     contest.peer("crossbeam-channel", || time((to.clone(), from.clone())));
     contest.peer("rtrb", || time(rtrb::RingBuffer::<u64>::new(CAPACITY)));

@@ -109,6 +109,7 @@ macro_rules! receives {
 
 sends! {
     [T: Load + Item] Queue<T>: |to, n| to.send(T::of(n)).unwrap();
+    [T: Load + Item] coproc::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
     [T: Load] Arc<ArrayQueue<T>>: |to, n| poll(|| to.push(T::of(n)).ok());
     [T: Load] crossbeam_channel::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
     [T: Load] kanal::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
@@ -122,6 +123,7 @@ sends! {
 
 receives! {
     [T: Load + Item] Queue<T>: |from| from.recv().unwrap().number();
+    [T: Load + Item] coproc::Receiver<T>: |from| from.recv().unwrap().number();
     [T: Load] Arc<ArrayQueue<T>>: |from| poll(|| from.pop()).number();
     [T: Load] crossbeam_channel::Receiver<T>: |from| from.recv().unwrap().number();
     [T: Load] kanal::Receiver<T>: |from| from.recv().unwrap().number();
@@ -133,36 +135,58 @@ receives! {
     [] socket::Socket: |from| from.recv();
 }
 
-/// A queue through which so many go at a time.
+/// An end through which so many go at a time.
 #[derive(Clone, Debug, Message)]
-pub(super) struct Bulk(pub(super) Queue<u64>);
+pub(super) struct Bulk<E>(pub(super) E);
 
 const AT_A_TIME: usize = 256;
 
-impl Sends for Bulk {
-    fn send_all(&mut self, numbers: Range<u64>) {
-        let mut items = [0; AT_A_TIME];
-        for first in numbers.clone().step_by(AT_A_TIME) {
-            let count = (numbers.end - first).min(AT_A_TIME as u64);
-            let items = &mut items[..count as usize];
-            items.iter_mut().zip(first..).for_each(|(item, number)| *item = number);
-            self.0.send_slice(items).unwrap();
-        }
+/// The numbers in pieces, each given to `send`.
+fn send_in_pieces(numbers: Range<u64>, mut send: impl FnMut(&[u64])) {
+    let mut items = [0; AT_A_TIME];
+    for first in numbers.clone().step_by(AT_A_TIME) {
+        let count = (numbers.end - first).min(AT_A_TIME as u64);
+        let items = &mut items[..count as usize];
+        items.iter_mut().zip(first..).for_each(|(item, number)| *item = number);
+        send(items);
     }
 }
 
-impl Receives for Bulk {
+/// The sum of what `recv` puts into the pieces that it is given.
+fn recv_in_pieces(count: u64, mut recv: impl FnMut(&mut [u64]) -> usize) -> u64 {
+    let mut items = [0; AT_A_TIME];
+    let mut left = count;
+    let mut sum = 0_u64;
+    while left > 0 {
+        let most = left.min(AT_A_TIME as u64) as usize;
+        let received = recv(&mut items[..most]);
+        sum = items[..received].iter().fold(sum, |sum, &item| sum.wrapping_add(item));
+        left -= received as u64;
+    }
+    sum
+}
+
+impl Sends for Bulk<Queue<u64>> {
+    fn send_all(&mut self, numbers: Range<u64>) {
+        send_in_pieces(numbers, |items| self.0.send_slice(items).unwrap());
+    }
+}
+
+impl Receives for Bulk<Queue<u64>> {
     fn recv_all(&mut self, count: u64) -> u64 {
-        let mut items = [0; AT_A_TIME];
-        let mut left = count;
-        let mut sum = 0_u64;
-        while left > 0 {
-            let most = left.min(AT_A_TIME as u64) as usize;
-            let received = self.0.recv_into(&mut items[..most]).unwrap();
-            sum = items[..received].iter().fold(sum, |sum, &item| sum.wrapping_add(item));
-            left -= received as u64;
-        }
-        sum
+        recv_in_pieces(count, |items| self.0.recv_into(items).unwrap())
+    }
+}
+
+impl Sends for Bulk<coproc::Sender<u64>> {
+    fn send_all(&mut self, numbers: Range<u64>) {
+        send_in_pieces(numbers, |items| self.0.send_slice(items).unwrap());
+    }
+}
+
+impl Receives for Bulk<coproc::Receiver<u64>> {
+    fn recv_all(&mut self, count: u64) -> u64 {
+        recv_in_pieces(count, |items| self.0.recv_into(items).unwrap())
     }
 }
 
@@ -182,7 +206,9 @@ macro_rules! plugs {
 
 plugs! {
     [T: Item] Queue<T> => Self: |it| Ok(it);
-    [] Bulk => Self: |it| Ok(it);
+    [T: Item] coproc::Sender<T> => Self: |it| Ok(it);
+    [T: Item] coproc::Receiver<T> => Self: |it| Ok(it);
+    [E: Message] Bulk<E> => Self: |it| Ok(it);
     [] futex::Way => Self: |it| Ok(it);
     [] pipe::Address => (pipe::Sender, pipe::Receiver): |it| Ok(it.open()?);
     [] ipc_channel::Address => (ipc_channel::Sender, ipc_channel::Receiver): |it| it.connect();
@@ -209,6 +235,10 @@ mod tests {
         check(queue.clone(), queue);
         let queue = Bulk(Queue::new(4).unwrap());
         check(queue.clone(), queue);
+        let (to, from) = coproc::spsc::<u64>(4).unwrap();
+        check(to, from);
+        let (to, from) = coproc::spsc::<u64>(4).unwrap();
+        check(Bulk(to), Bulk(from));
         let queue = Arc::new(ArrayQueue::<u64>::new(4));
         check(queue.clone(), queue);
         let (to, from) = crossbeam_channel::bounded::<[u64; 8]>(4);

@@ -6,6 +6,7 @@ mod alone;
 mod blocking;
 mod crew;
 mod ends;
+mod loan;
 mod long;
 mod memory;
 mod queue;
@@ -20,5 +21,6 @@ pub(crate) fn run(table: &mut Table) -> Result<()> {
     alone::contest(table, &cpus)?;
     blocking::contests(table, &cpus)?;
     long::contest(table, &cpus)?;
+    loan::contest(table, &cpus)?;
     memory::contest(table)
 }

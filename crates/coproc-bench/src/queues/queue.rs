@@ -40,6 +40,8 @@ pub(super) fn contests(table: &mut Table, cpus: &[usize]) -> Result<()> {
 /// Both sides run, and look until there is something.
 fn round_trips(table: &mut Table, cpus: &[usize]) -> Result<()> {
     const QUEUE: &str = "round trip of a u64, two Queues";
+    const SPSC: &str = "round trip of a u64, two spsc rings";
+    const RTRB: &str = "rtrb (threads)";
     const IPC: &str = "ipc-channel (processes)";
 
     let many = Plan::of(TRIPS);
@@ -47,11 +49,15 @@ fn round_trips(table: &mut Table, cpus: &[usize]) -> Result<()> {
     let domain = iceoryx2::Domain::new()?;
     let mut contest = Contest::default();
     contest.ours(QUEUE, || trips::of_queues(cpus, many, &queues));
+    contest.ours(SPSC, || {
+        let (there, back) = (coproc::spsc::<u64>(WAY)?, coproc::spsc::<u64>(WAY)?);
+        trips::between_processes(cpus, many, || Ok((there.0, back.1)), (back.0, there.1))
+    });
     contest.peer(ARRAY, || {
         let [there, back] = [(); 2].map(|()| Arc::new(ArrayQueue::<u64>::new(WAY)));
         trips::between_threads(cpus, many, (there.clone(), back.clone()), (back, there))
     });
-    contest.peer("rtrb (threads)", || {
+    contest.peer(RTRB, || {
         let [there, back] = [(); 2].map(|()| rtrb::RingBuffer::<u64>::new(WAY));
         trips::between_threads(cpus, many, (there.0, back.1), (back.0, there.1))
     });
@@ -67,6 +73,7 @@ fn round_trips(table: &mut Table, cpus: &[usize]) -> Result<()> {
     contest.goal(QUEUE, ARRAY, 1.0);
     contest.goal(QUEUE, ICEORYX2, 0.33);
     contest.goal(QUEUE, IPC, 0.05);
+    contest.goal(SPSC, RTRB, 1.05);
     table.hold(contest)
 }
 
@@ -89,6 +96,9 @@ fn with_peers<'a, T: Load>(contest: &mut Contest<'a>, cpus: &'a [usize], counts:
 fn numbers(table: &mut Table, cpus: &[usize]) -> Result<()> {
     const QUEUE: &str = "stream of u64, 1 to 1, Queue";
     const BULK: &str = "stream of u64, 1 to 1, Queue, send_slice and recv_into";
+    const SPSC: &str = "stream of u64, 1 to 1, spsc ring";
+    const SPSC_BULK: &str = "stream of u64, 1 to 1, spsc ring, send_slice and recv_into";
+    const RTRB: &str = "rtrb (threads)";
 
     let queue = Queue::<u64>::new(CAPACITY)?;
     let bulk = Bulk(Queue::new(CAPACITY)?);
@@ -96,8 +106,16 @@ fn numbers(table: &mut Table, cpus: &[usize]) -> Result<()> {
     let mut contest = Contest::default();
     contest.ours(QUEUE, || stream::between_processes(cpus, MANY, vec![queue.clone()], vec![queue.clone()]));
     contest.ours(BULK, || stream::between_processes(cpus, MANY, vec![bulk.clone()], vec![bulk.clone()]));
+    contest.ours(SPSC, || {
+        let (to, from) = coproc::spsc::<u64>(CAPACITY)?;
+        stream::between_processes(cpus, MANY, vec![to], vec![from])
+    });
+    contest.ours(SPSC_BULK, || {
+        let (to, from) = coproc::spsc::<u64>(CAPACITY)?;
+        stream::between_processes(cpus, MANY, vec![Bulk(to)], vec![Bulk(from)])
+    });
     with_peers::<u64>(&mut contest, cpus, MANY, 1);
-    contest.peer("rtrb (threads)", || {
+    contest.peer(RTRB, || {
         let (to, from) = rtrb::RingBuffer::<u64>::new(CAPACITY);
         stream::between_threads(cpus, MANY, vec![to], vec![from])
     });
@@ -108,6 +126,8 @@ fn numbers(table: &mut Table, cpus: &[usize]) -> Result<()> {
     });
     contest.goal(QUEUE, CROSSBEAM, 1.0);
     contest.goal(QUEUE, ICEORYX2, 0.05);
+    contest.goal(SPSC, RTRB, 1.0);
+    contest.goal(SPSC_BULK, RTRB, 0.3);
     table.hold(contest)
 }
 
