@@ -11,7 +11,6 @@ mod measure;
 mod peers;
 mod pool;
 mod queues;
-mod signals;
 
 use std::process::ExitCode;
 
@@ -19,7 +18,7 @@ use measure::{Result, Table};
 
 const USAGE: &str = "usage: coproc-bench SUITE [--rounds N] [--check]
 
-  SUITE       locks, signals, pool, queues, processes, or all
+  SUITE       locks, pool, queues, processes, or all
   --rounds N  how often ours and each peer run, in turns (31); the figures are medians of rounds
   --check     exit with 1 if a goal is missed or could not be measured; needs 15 rounds";
 
@@ -29,13 +28,8 @@ const FEWEST_TO_JUDGE: usize = 15;
 /// A suite, and what runs it; `None` for those that are still to be written.
 type Suite = (&'static str, Option<fn(&mut Table) -> Result<()>>);
 
-const SUITES: [Suite; 5] = [
-    ("locks", Some(locks::run)),
-    ("signals", Some(signals::run)),
-    ("pool", Some(pool::run)),
-    ("queues", Some(queues::run)),
-    ("processes", None),
-];
+const SUITES: [Suite; 4] =
+    [("locks", Some(locks::run)), ("pool", Some(pool::run)), ("queues", Some(queues::run)), ("processes", None)];
 
 #[derive(Debug)]
 struct Arguments {

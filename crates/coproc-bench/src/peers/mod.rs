@@ -1,5 +1,6 @@
 //! The peers that need more than a line to call.
 
+pub(crate) mod boost;
 pub(crate) mod copy;
 pub(crate) mod futex;
 pub(crate) mod iceoryx2;
@@ -9,4 +10,5 @@ pub(crate) mod poll;
 pub(crate) mod posix;
 pub(crate) mod pthread;
 pub(crate) mod python;
+pub(crate) mod raw_sync;
 pub(crate) mod socket;

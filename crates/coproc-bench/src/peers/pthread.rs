@@ -6,13 +6,19 @@ use std::cell::UnsafeCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
+use std::sync::atomic::AtomicU64;
 
-/// A counter under a mutex, in memory that the children of a fork would share.
+use coproc::SharedArray;
+
+use crate::measure::Result;
+
+/// A counter under a mutex, in memory that can be given to other processes.
 ///
-/// `at` points to a mapping of our own that holds one initialised `Shared`, and stays until `self` is dropped.
+/// `at` points into `memory`, to an initialised `Shared` that nobody moves.
 #[derive(Debug)]
 pub(crate) struct RobustCounter {
     at: NonNull<Shared>,
+    memory: SharedArray<AtomicU64>,
 }
 
 #[repr(C)]
@@ -20,6 +26,10 @@ struct Shared {
     mutex: UnsafeCell<libc::pthread_mutex_t>,
     count: UnsafeCell<u64>,
 }
+
+/// How many words a `Shared` takes; it wants no more alignment than they.
+const WORDS: usize = size_of::<Shared>().div_ceil(size_of::<AtomicU64>());
+const _: () = assert!(align_of::<Shared>() <= align_of::<AtomicU64>());
 
 // SAFETY: the mutex is made for use by many threads, and the count is reached under it alone.
 unsafe impl Send for RobustCounter {}
@@ -32,14 +42,8 @@ fn check(result: libc::c_int) -> io::Result<()> {
 }
 
 impl RobustCounter {
-    pub(crate) fn new() -> io::Result<Self> {
-        let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        // SAFETY: a fresh anonymous mapping at an address that the kernel chooses overlaps nothing.
-        let at = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Shared>(), access, flags, -1, 0) };
-        if at == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let counter = Self { at: NonNull::new(at.cast()).ok_or(io::ErrorKind::OutOfMemory)? };
+    pub(crate) fn new() -> Result<Self> {
+        let counter = Self::at(SharedArray::zeroed(WORDS)?)?;
         let mut attributes = MaybeUninit::uninit();
         // SAFETY: the pointer is to room for the attributes.
         check(unsafe { libc::pthread_mutexattr_init(attributes.as_mut_ptr()) })?;
@@ -47,13 +51,26 @@ impl RobustCounter {
         check(unsafe { libc::pthread_mutexattr_setpshared(attributes.as_mut_ptr(), libc::PTHREAD_PROCESS_SHARED) })?;
         // SAFETY: they are initialised.
         check(unsafe { libc::pthread_mutexattr_setrobust(attributes.as_mut_ptr(), libc::PTHREAD_MUTEX_ROBUST) })?;
-        // SAFETY: the mapping is large enough, aligned to a page, and nobody uses the mutex yet; the attributes are initialised.
+        // SAFETY: there is room for the mutex, aligned, and nobody uses it yet; the attributes are initialised.
         check(unsafe { libc::pthread_mutex_init(counter.shared().mutex.get(), attributes.as_ptr()) })?;
         Ok(counter)
     }
 
+    /// The counter that [`new`](Self::new) made in this memory, in another process perhaps.
+    pub(crate) fn at(memory: SharedArray<AtomicU64>) -> io::Result<Self> {
+        if memory.len() != WORDS {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(Self { at: NonNull::from(&*memory).cast(), memory })
+    }
+
+    /// Where it lies, for another process.
+    pub(crate) fn memory(&self) -> &SharedArray<AtomicU64> {
+        &self.memory
+    }
+
     fn shared(&self) -> &Shared {
-        // SAFETY: the mapping holds a `Shared` (see `at`), all of it in cells; zeros are one too.
+        // SAFETY: the memory holds a `Shared` (see `at`), all of it in cells; zeros are one too.
         unsafe { self.at.as_ref() }
     }
 
@@ -70,14 +87,6 @@ impl RobustCounter {
         let unlocked = unsafe { libc::pthread_mutex_unlock(shared.mutex.get()) };
         assert_eq!(unlocked, 0, "pthread_mutex_unlock");
         result
-    }
-}
-
-impl Drop for RobustCounter {
-    fn drop(&mut self) {
-        // SAFETY: this is the whole mapping that `new` made, and no reference into it outlives `self`. On Linux a mutex that nobody has
-        // needs no other end.
-        unsafe { libc::munmap(self.at.as_ptr().cast(), size_of::<Shared>()) };
     }
 }
 
