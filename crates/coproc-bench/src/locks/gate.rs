@@ -11,6 +11,9 @@ use crate::measure::{Pinned, Result, Sample};
 
 /// How long one run lasts.
 pub(super) const SLICE: Duration = Duration::from_millis(30);
+/// How long whoever waits for the others sleeps between two looks. Not `yield_now`: beside other work on its CPU, a process that yielded again
+/// and again was seen not to run for seconds (Linux 6.18).
+const LOOK: Duration = Duration::from_micros(100);
 
 /// Starts and stops those who take part in a run.
 #[derive(Default, Shareable)]
@@ -37,7 +40,7 @@ impl Gate {
         let _pinned = Pinned::to(&[cpu])?;
         self.ready.fetch_add(1, Ordering::Relaxed);
         while self.phase.load(Ordering::Relaxed) == CLOSED {
-            std::thread::yield_now();
+            std::thread::sleep(LOOK);
         }
         let mut times = 0;
         while self.phase.load(Ordering::Relaxed) == OPEN {
@@ -55,7 +58,7 @@ impl Gate {
                 self.phase.store(OVER, Ordering::Relaxed);
                 return Err("a worker did not start".into());
             }
-            std::thread::yield_now();
+            std::thread::sleep(LOOK);
         }
         let start = Instant::now();
         self.phase.store(OPEN, Ordering::Relaxed);

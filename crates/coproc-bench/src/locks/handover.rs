@@ -1,5 +1,6 @@
 //! Two processes that take turns, each asleep while it is the other's: what a blocking hand-over costs beside a bare futex.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use coproc::{Event, Message, Semaphore, SharedValue};
 use coproc_pool::Process;
 use rustix::thread::futex;
 
-use crate::measure::{Contest, Pinned, Result, Sample, Table};
+use crate::measure::{Contest, Goal, Pinned, Result, Sample, Table, median};
 
 /// Round trips of a run.
 const TRIPS: u32 = 1000;
@@ -65,16 +66,24 @@ pub(super) fn run(table: &mut Table, cpus: &[usize]) -> Result<()> {
     let events = (SharedValue::new(Event::new())?, SharedValue::new(Event::new())?);
     let semaphores = (SharedValue::new(Semaphore::new(0))?, SharedValue::new(Semaphore::new(0))?);
     let words = (SharedValue::new(AtomicU32::new(0))?, SharedValue::new(AtomicU32::new(0))?);
+    let slept = RefCell::new(Vec::new());
+    let noted = |(sample, sleeps)| {
+        slept.borrow_mut().push(sleeps);
+        sample
+    };
     let mut contest = Contest::default();
-    contest.ours(EVENTS, || round_trips(&events, cpus));
-    contest.ours("round trip of two sleeping processes, two Semaphores", || round_trips(&semaphores, cpus));
-    contest.peer(FUTEX, || round_trips(&words, cpus));
+    contest.ours(EVENTS, || round_trips(&events, cpus).map(noted));
+    contest.ours("round trip of two sleeping processes, two Semaphores", || round_trips(&semaphores, cpus).map(noted));
+    contest.peer(FUTEX, || round_trips(&words, cpus).map(noted));
     contest.goal(EVENTS, FUTEX, 1.1);
-    table.hold(contest)
+    table.hold(contest)?;
+    // Who finds its token there already does not sleep: that is no hand-over, and happens where the machine is busy.
+    table.figure("sleeps in each of these round trips", median(slept.into_inner()), "of 2", Goal::AtLeast(1.5));
+    Ok(())
 }
 
-/// The time of one round trip between this thread and a child, each on its CPU.
-fn round_trips<T: Token>(tokens: &(T, T), cpus: &[usize]) -> Result<Sample> {
+/// The time of one round trip between this thread and a child, each on its CPU; and how often they slept in each.
+fn round_trips<T: Token>(tokens: &(T, T), cpus: &[usize]) -> Result<(Sample, f64)> {
     let (there, back) = tokens;
     let child = Process::spawn(answer::<T>, (there.clone(), back.clone(), *cpus.last().ok_or("no CPU")?))?;
     let _pinned = Pinned::to(&cpus[..1])?;
@@ -84,11 +93,8 @@ fn round_trips<T: Token>(tokens: &(T, T), cpus: &[usize]) -> Result<Sample> {
     (0..TRIPS).for_each(|_| trip(there, back));
     let time = start.elapsed();
     let slept = sleeps()? - slept + child.join()?;
-    // Two in each trip; where there is one CPU only, the answer may be there already.
-    if slept < u64::from(TRIPS) {
-        return Err(format!("only {slept} sleeps in {TRIPS} round trips").into());
-    }
-    Ok(Sample { ns: time.as_nanos() as f64 / f64::from(TRIPS), fairness: None })
+    let sample = Sample { ns: time.as_nanos() as f64 / f64::from(TRIPS), fairness: None };
+    Ok((sample, slept as f64 / f64::from(TRIPS)))
 }
 
 fn trip<T: Token>(there: &T, back: &T) {
@@ -122,7 +128,9 @@ mod tests {
     #[test]
     fn each_kind_of_token_makes_the_trips() {
         fn check<T: Token>(tokens: (T, T)) {
-            assert!(round_trips(&tokens, &cpus().unwrap()).unwrap().ns > 0.0);
+            let (sample, slept) = round_trips(&tokens, &cpus().unwrap()).unwrap();
+            // How often they find their token there is the machine's affair, but never to sleep is not to wait.
+            assert!(sample.ns > 0.0 && slept > 0.0, "{sample:?}, {slept} sleeps");
         }
         check((SharedValue::new(Event::new()).unwrap(), SharedValue::new(Event::new()).unwrap()));
         check((SharedValue::new(Semaphore::new(0)).unwrap(), SharedValue::new(Semaphore::new(0)).unwrap()));

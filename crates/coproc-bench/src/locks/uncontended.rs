@@ -106,7 +106,7 @@ fn permits(table: &mut Table) -> Result<()> {
 }
 
 fn events(table: &mut Table) -> Result<()> {
-    const EVENT: &str = "event set and cleared, one thread, SharedValue<Event>";
+    const EVENT: &str = "event set, waited for and cleared, one thread, SharedValue<Event>";
 
     let ours = SharedValue::new(Event::new())?;
     let posix = posix::Semaphore::new(1)?;
@@ -114,8 +114,10 @@ fn events(table: &mut Table) -> Result<()> {
     let mut contest = Contest::default();
     contest.ours(EVENT, || {
         Ok(time(move || {
-            black_box(event).set();
-            black_box(event).clear();
+            let event = black_box(event);
+            event.set();
+            event.wait();
+            event.clear();
         }))
     });
     contest.peer("sem_t, wait and post", || Ok(time(move || black_box(sem_t).pass())));

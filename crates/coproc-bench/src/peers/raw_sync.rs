@@ -19,9 +19,6 @@ pub(crate) struct RawCounter {
 const COUNT_AT: usize = 128;
 const SIZE: usize = 256;
 
-// SAFETY: the mutex is made for use by many threads, and the count is reached under it alone. `Shmem` is not touched after it was made.
-unsafe impl Sync for RawCounter {}
-
 impl RawCounter {
     pub(crate) fn new() -> Result<Self> {
         let memory = ShmemConf::new().size(SIZE).create()?;

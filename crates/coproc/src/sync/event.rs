@@ -57,6 +57,7 @@ impl Event {
     }
 
     /// Sets the event and wakes all who wait.
+    #[inline]
     pub fn set(&self) {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -73,22 +74,28 @@ impl Event {
     }
 
     /// Clears the event. Who waited when it was set has been let go.
+    #[inline]
     pub fn clear(&self) {
         self.word.fetch_and(!SET, Ordering::Relaxed);
     }
 
     /// Whether the event is set.
+    #[inline]
     pub fn is_set(&self) -> bool {
         // Acquire: pairs with the Release in `set`; what the setter wrote before.
         self.word.load(Ordering::Acquire) & SET != 0
     }
 
     /// Waits until the event is set: now, or once after the call began, even if it is cleared at once.
+    #[inline]
     pub fn wait(&self) {
-        self.wait_until(Deadline::NEVER);
+        if !self.is_set() {
+            self.wait_until(Deadline::NEVER);
+        }
     }
 
     /// Waits until the event is set, at most this long. `false` if it was not set in that time.
+    #[inline]
     pub fn wait_timeout(&self, time: Duration) -> bool {
         self.is_set() || self.wait_until(Deadline::after(time))
     }
