@@ -12,9 +12,12 @@ use crate::liveness::{self, Thread};
 
 /// How often a waiter gives way before it sleeps.
 const YIELDS: u32 = 8;
-/// How long a waiter sleeps before it asks whether the owner lives: the first time, and at most.
+/// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
+/// learns of a death a little later, and costs less while it waits.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
-const LONGEST_SLICE: Duration = Duration::from_millis(10);
+const SLICE_AT_FIRST: Duration = Duration::from_millis(8);
+const SLICES_AT_FIRST: u32 = 15;
+const SLICE_AFTER_LONG: Duration = Duration::from_millis(20);
 
 /// A robust lock. The state table is [`Word`]; all bytes zero is free.
 ///
@@ -95,8 +98,8 @@ impl RawLock {
     pub(crate) fn acquire_slow(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
         let me = Thread::current().map_err(LockError::Unregistered)?;
         let mut yields = 0;
-        let mut slept = false;
-        let mut slice = FIRST_SLICE;
+        let mut slices = 0;
+        let mut ticket = None;
         loop {
             let word = self.word();
             if !word.is_possible() {
@@ -106,7 +109,7 @@ impl RawLock {
                 if !self.exchange(word, word.taken_by(me)) {
                     continue;
                 }
-                if slept {
+                if slices > 0 {
                     self.sleepers.mark();
                 }
                 return Ok(Culprit::of(word).filter(|_| word.is_poisoned()));
@@ -122,17 +125,17 @@ impl RawLock {
                     continue;
                 }
                 Patience::Yield => None,
-                Patience::Until(deadline) => deadline.slice(slice),
+                Patience::Until(deadline) => deadline.slice(slice(slices)),
             };
             if let Some(sleep) = sleep {
-                let ticket = self.sleepers.prepare_dearly();
+                let marked = self.sleepers.prepare_again(ticket);
+                ticket = Some(marked);
                 // Held by whomever: it will wake.
                 if self.word().is_free() {
                     continue;
                 }
-                self.sleepers.sleep_for(ticket, sleep);
-                slept = true;
-                slice = (slice * 2).min(LONGEST_SLICE);
+                self.sleepers.sleep_for(marked, sleep);
+                slices += 1;
             }
             // The word first, the kernel second, and the exchange on exactly the word that the kernel was asked about: of two
             // who find the owner dead, one wins and the other finds a living owner.
@@ -148,7 +151,7 @@ impl RawLock {
                 continue;
             }
             if sleep.is_none() {
-                if slept {
+                if slices > 0 {
                     // The wake that came too late for this one took the mark of the others away.
                     self.sleepers.pass_on(|| self.word().is_free());
                 }
@@ -274,6 +277,11 @@ impl RawLock {
     fn address(&self) -> *const () {
         (&raw const *self).cast()
     }
+}
+
+/// How long to sleep after so many slices.
+fn slice(slices: u32) -> Duration {
+    if slices < SLICES_AT_FIRST { (FIRST_SLICE * (1 << slices.min(8))).min(SLICE_AT_FIRST) } else { SLICE_AFTER_LONG }
 }
 
 /// A lock that is held by [`RawLock::hold`].

@@ -54,6 +54,19 @@ impl WaitWord {
         Ticket(seen)
     }
 
+    /// As [`prepare_dearly`](Self::prepare_dearly), for who has done so before. While the word is as it was then, its mark has been there all the
+    /// time, and every notifier since has passed the barrier of that time.
+    pub(crate) fn prepare_again(&self, before: Option<Ticket>) -> Ticket {
+        match before {
+            // SeqCst: between the look at the mark and the caller's look at its condition.
+            Some(ticket) if self.0.load(Ordering::SeqCst) == ticket.0 => {
+                fence(Ordering::SeqCst);
+                ticket
+            }
+            _ => self.prepare_dearly(),
+        }
+    }
+
     /// The word, for who sleeps on several: [`mark`](Self::mark)s it, and sees to the fences.
     pub(crate) fn word(&self) -> &AtomicU32 {
         &self.0
