@@ -75,10 +75,9 @@ pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8], wait: bool) -> io::Result<
                 }
                 return Ok(Some((message.bytes, files)));
             }
-            Err(rustix::io::Errno::INTR) => {}
+            // The other end has died, and left packets of ours unread. Said once: what it sent itself is still here.
+            Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
             Err(rustix::io::Errno::AGAIN) => return Ok(None),
-            // What the other end had not read when it died.
-            Err(rustix::io::Errno::CONNRESET) => return Ok(Some((0, Vec::new()))),
             Err(error) => return Err(error.into()),
         }
     }
