@@ -4,9 +4,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 
-use coproc::__private::{File, Handle, Parcel, Segment, socket};
+use coproc::__private::{Handle, Parcel, Segment, socket};
 use coproc::{Error, Result};
 
 /// Longer parcels go in a segment of their own.
@@ -19,8 +18,6 @@ const MORE: u8 = 2;
 
 /// A whole or spilled packet goes on with the number of its handles, four bytes, and a byte for each that says what it is.
 const COUNT: usize = 4;
-const SEGMENT: u8 = 0;
-const FILE: u8 = 1;
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -73,7 +70,7 @@ impl Channel {
         }
         let mut packet = vec![if spill.is_some() { SPILLED } else { WHOLE }];
         packet.extend_from_slice(&count.to_ne_bytes());
-        packet.extend(parcel.handles.iter().map(|handle| if matches!(handle, Handle::Segment(_)) { SEGMENT } else { FILE }));
+        packet.extend(parcel.handles.iter().map(Handle::kind));
         if spill.is_none() {
             packet.extend_from_slice(&parcel.bytes);
         }
@@ -111,11 +108,7 @@ fn unpack(tag: u8, packet: &[u8], mut files: Vec<OwnedFd>) -> Result<Parcel> {
     if files.len() != kinds.len() || tag > SPILLED {
         return Err(Error::Corrupted);
     }
-    let handle = |(&kind, file)| match kind {
-        SEGMENT => Segment::attach(file).map(Handle::Segment),
-        _ => Ok(Handle::File(Arc::new(File::new(file)))),
-    };
-    let handles = kinds.iter().zip(files).map(handle).collect::<Result<_>>()?;
+    let handles = kinds.iter().zip(files).map(|(&kind, file)| Handle::of(kind, file)).collect::<Result<_>>()?;
     let bytes = match spill {
         Some(spill) => {
             let spill = Segment::attach(spill)?;

@@ -75,7 +75,7 @@ pub use value::SharedValue;
 pub mod __private {
     pub use crate::layout::Layout;
     pub use crate::liveness::{family, join_family};
-    pub use crate::message::{Failure, File, Handle, IsPlain, Parcel, bound_max, bound_sum};
+    pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum};
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};

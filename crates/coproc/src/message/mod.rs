@@ -15,7 +15,7 @@ pub use arg::Arg;
 pub use landing::IsPlain;
 pub(crate) use landing::Landing;
 pub use outcome::{Failure, Outcome};
-pub use parcel::{File, Handle, Parcel, Reader, Writer};
+pub use parcel::{Handle, Parcel, Reader, Writer};
 
 use std::mem::MaybeUninit;
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::Result;
 use crate::plain::{Plain, check_plain};
 use crate::segment::Segment;
 use crate::sys;
@@ -30,6 +31,30 @@ pub enum Handle {
     File(Arc<File>),
 }
 
+impl Handle {
+    const SEGMENT: u8 = 0;
+    const FILE: u8 = 1;
+
+    /// What it is, for who gets the descriptor.
+    pub fn kind(&self) -> u8 {
+        match self {
+            Self::Segment(_) => Self::SEGMENT,
+            Self::File(_) => Self::FILE,
+        }
+    }
+
+    /// The handle of a descriptor that came from another process, and is of this kind.
+    ///
+    /// # Errors
+    /// If it should be a segment's, and is not.
+    pub fn of(kind: u8, file: OwnedFd) -> Result<Self> {
+        match kind {
+            Self::SEGMENT => Segment::attach(file).map(Self::Segment),
+            _ => Ok(Self::File(Arc::new(File::new(Arc::new(file))))),
+        }
+    }
+}
+
 /// A descriptor on its way.
 #[derive(Debug)]
 pub struct File {
@@ -39,9 +64,8 @@ pub struct File {
 }
 
 impl File {
-    /// A descriptor that came from another process.
-    pub fn new(file: OwnedFd) -> Self {
-        Self { file: Arc::new(file), taken: AtomicBool::new(false) }
+    fn new(file: Arc<OwnedFd>) -> Self {
+        Self { file, taken: AtomicBool::new(false) }
     }
 }
 
@@ -153,7 +177,7 @@ impl<'a> Writer<'a> {
     /// As [`segment`](Self::segment).
     #[doc(hidden)]
     pub fn file(&mut self, file: Arc<OwnedFd>) {
-        self.handle(Handle::File(Arc::new(File { file, taken: AtomicBool::new(false) })));
+        self.handle(Handle::File(Arc::new(File::new(file))));
     }
 
     /// Writes a handle.
