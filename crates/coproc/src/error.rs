@@ -135,9 +135,9 @@ pub enum Error {
     Lock(LockError),
     /// The lock was not given at once, or in time.
     TryLock(TryLockError),
-    /// The queue is closed, and to a receiver, empty.
+    /// The queue, or the other end of the ring or the pipe, is closed; to a receiver, all is received too.
     Closed,
-    /// Everybody else who had the queue, or the other end of the ring, has died or gone without closing it.
+    /// Everybody else who had the queue, or the other end of the ring or the pipe, has died or gone without closing it.
     Disconnected,
     /// The queue is full, empty, or another is at it, so a call that does not wait did nothing.
     WouldBlock,
@@ -159,11 +159,13 @@ impl Error {
     #[doc(hidden)]
     pub fn from_os(doing: &'static str, error: io::Error) -> Self {
         match error.raw_os_error() {
-            Some(libc::EMFILE) => {
-                Self::TooManyDescriptors { limit: sys::limit(rustix::process::Resource::Nofile).unwrap_or(u64::MAX) }
-            }
+            Some(libc::EMFILE) => Self::no_descriptors(),
             _ => Self::Os(doing, error),
         }
+    }
+
+    fn no_descriptors() -> Self {
+        Self::TooManyDescriptors { limit: sys::limit(rustix::process::Resource::Nofile).unwrap_or(u64::MAX) }
     }
 
     /// Another crate's error.
@@ -194,8 +196,8 @@ impl fmt::Display for Error {
             Self::Corrupted => Corrupted.fmt(f),
             Self::Lock(error) => error.fmt(f),
             Self::TryLock(error) => error.fmt(f),
-            Self::Closed => f.write_str("the queue is closed"),
-            Self::Disconnected => f.write_str("everybody else who had the queue has died or gone"),
+            Self::Closed => f.write_str("the queue or the other end is closed"),
+            Self::Disconnected => f.write_str("everybody else who had the queue, or the other end, has died or gone"),
             Self::WouldBlock => f.write_str("the call would have had to wait"),
             Self::TimedOut => f.write_str("timed out"),
             Self::Os(doing, error) => write!(f, "{doing}: {error}"),
@@ -349,6 +351,7 @@ impl From<RecvError> for Error {
             RecvError::Closed => Self::Closed,
             RecvError::Disconnected => Self::Disconnected,
             RecvError::Corrupted => Self::Corrupted,
+            RecvError::TooManyDescriptors => Self::no_descriptors(),
         }
     }
 }
@@ -360,6 +363,7 @@ impl From<TryRecvError> for Error {
             TryRecvError::Closed => Self::Closed,
             TryRecvError::Disconnected => Self::Disconnected,
             TryRecvError::Corrupted => Self::Corrupted,
+            TryRecvError::TooManyDescriptors => Self::no_descriptors(),
         }
     }
 }
@@ -371,6 +375,7 @@ impl From<RecvTimeoutError> for Error {
             RecvTimeoutError::Closed => Self::Closed,
             RecvTimeoutError::Disconnected => Self::Disconnected,
             RecvTimeoutError::Corrupted => Self::Corrupted,
+            RecvTimeoutError::TooManyDescriptors => Self::no_descriptors(),
         }
     }
 }

@@ -39,9 +39,11 @@ pub mod layout;
 mod liveness;
 mod loan;
 mod message;
+mod pipe;
 mod plain;
 mod queue;
 mod ready;
+mod ring;
 mod segment;
 mod shareable;
 mod spsc;
@@ -57,6 +59,7 @@ pub use frozen::FrozenArray;
 pub use liveness::Unregistered;
 pub use loan::{Loan, LoanError, LoanQueue, TryLoanError};
 pub use message::{Arg, Item, Message, Outcome, Reader, Writer};
+pub use pipe::{Pipe, PipeReceiver, PipeSender, RecvIntoError, channel, channel_with_capacity};
 pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, TextTooLong};
 pub use queue::{
     Drain, Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,

@@ -27,12 +27,17 @@ impl Lifeline {
         Self(Unforked::new(socket))
     }
 
-    /// The socket, to give the end away; `None` in a forked child, whose parent has it.
+    /// The socket, as long as this process has the end; `None` in a forked child, whose parent has it.
     pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
         self.0.get()
     }
 
-    /// Whether the other end is gone. In a forked child there is none.
+    /// The socket, of which nothing stays here: the end is given away.
+    pub(crate) fn take(&self) -> Option<Arc<OwnedFd>> {
+        self.0.take()
+    }
+
+    /// Whether the other end is gone. Who has not this end has no other.
     pub(crate) fn is_cut(&self) -> bool {
         let Some(socket) = self.0.get() else { return true };
         let mut polled = [PollFd::from_borrowed_fd(socket.as_fd(), PollFlags::empty())];

@@ -52,9 +52,9 @@ pub enum SendError<T> {
 
 item_comes_back!(SendError {
     Foreign: "the loan is of another queue, or of another process",
-    Closed: "the queue is closed",
-    Disconnected: "everybody else who had the queue has died or gone",
-    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+    Closed: "the queue or the other end is closed",
+    Disconnected: "everybody else who had the queue, or the other end, has died or gone",
+    Corrupted: "the words in shared memory hold what no code of coproc writes",
 });
 
 /// Why [`Queue::try_send`](super::Queue::try_send) did not send. With the item.
@@ -74,11 +74,11 @@ pub enum TrySendError<T> {
 }
 
 item_comes_back!(TrySendError {
-    Full: "the queue is full",
-    Closed: "the queue is closed",
-    Disconnected: "everybody else who had the queue has died or gone",
-    Busy: "another sender is at the queue",
-    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+    Full: "there is no room",
+    Closed: "the queue or the other end is closed",
+    Disconnected: "everybody else who had the queue, or the other end, has died or gone",
+    Busy: "another sender is at it",
+    Corrupted: "the words in shared memory hold what no code of coproc writes",
 });
 
 /// Why [`Queue::send_timeout`](super::Queue::send_timeout) did not send. With the item.
@@ -96,10 +96,10 @@ pub enum SendTimeoutError<T> {
 }
 
 item_comes_back!(SendTimeoutError {
-    Timeout: "timed out: the queue was full for all that time",
-    Closed: "the queue is closed",
-    Disconnected: "everybody else who had the queue has died or gone",
-    Corrupted: "the queue's words in shared memory hold what no code of coproc writes",
+    Timeout: "timed out: there was no room for all that time",
+    Closed: "the queue or the other end is closed",
+    Disconnected: "everybody else who had the queue, or the other end, has died or gone",
+    Corrupted: "the words in shared memory hold what no code of coproc writes",
 });
 
 /// Why [`Queue::send_slice`](super::Queue::send_slice) did not send all.
@@ -143,6 +143,8 @@ pub enum RecvError {
     Disconnected,
     /// The item's bytes are no value of its type, and it is dropped; or the queue's words hold what no code of this crate writes.
     Corrupted,
+    /// Of a pipe: this process has not as many free descriptors as the message names objects (`RLIMIT_NOFILE`). It is dropped.
+    TooManyDescriptors,
 }
 
 /// Why [`Queue::try_recv`](super::Queue::try_recv) received nothing.
@@ -159,6 +161,8 @@ pub enum TryRecvError {
     Busy,
     /// As [`RecvError::Corrupted`].
     Corrupted,
+    /// As [`RecvError::TooManyDescriptors`].
+    TooManyDescriptors,
 }
 
 /// Why [`Queue::recv_timeout`](super::Queue::recv_timeout) received nothing.
@@ -173,25 +177,30 @@ pub enum RecvTimeoutError {
     Disconnected,
     /// As [`RecvError::Corrupted`].
     Corrupted,
+    /// As [`RecvError::TooManyDescriptors`].
+    TooManyDescriptors,
 }
 
 plain_errors! {
     RecvError {
-        Closed: "the queue is closed and empty",
-        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
-        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+        Closed: "the queue or the other end is closed, and all is received",
+        Disconnected: "all is received, and everybody else who had the queue, or the other end, has died or gone",
+        Corrupted: "the item, or the words in shared memory, hold what no code of coproc writes",
+        TooManyDescriptors: "no free descriptors for what the message names (RLIMIT_NOFILE)",
     }
     TryRecvError {
-        Empty: "the queue is empty",
-        Closed: "the queue is closed and empty",
-        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
-        Busy: "another receiver is at the queue",
-        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+        Empty: "there is nothing",
+        Closed: "the queue or the other end is closed, and all is received",
+        Disconnected: "all is received, and everybody else who had the queue, or the other end, has died or gone",
+        Busy: "another receiver is at it",
+        Corrupted: "the item, or the words in shared memory, hold what no code of coproc writes",
+        TooManyDescriptors: "no free descriptors for what the message names (RLIMIT_NOFILE)",
     }
     RecvTimeoutError {
-        Timeout: "timed out: the queue was empty for all that time",
-        Closed: "the queue is closed and empty",
-        Disconnected: "the queue is empty, and everybody else who had it has died or gone",
-        Corrupted: "the item, or the queue's words in shared memory, hold what no code of coproc writes",
+        Timeout: "timed out: there was nothing for all that time",
+        Closed: "the queue or the other end is closed, and all is received",
+        Disconnected: "all is received, and everybody else who had the queue, or the other end, has died or gone",
+        Corrupted: "the item, or the words in shared memory, hold what no code of coproc writes",
+        TooManyDescriptors: "no free descriptors for what the message names (RLIMIT_NOFILE)",
     }
 }

@@ -112,6 +112,7 @@ impl<T: Item> Queue<T> {
                 Err(TryRecvError::Closed) => return Err(RecvError::Closed),
                 Err(TryRecvError::Disconnected) => return Err(RecvError::Disconnected),
                 Err(TryRecvError::Corrupted) => return Err(RecvError::Corrupted),
+                Err(TryRecvError::TooManyDescriptors) => return Err(RecvError::TooManyDescriptors),
             }
             if ready(self.observe()).await.is_err() {
                 give_way().await;

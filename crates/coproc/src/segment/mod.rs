@@ -48,10 +48,13 @@ pub enum Kind {
     Ring = 6,
     /// A `LoanQueue`.
     LoanQueue = 7,
+    /// The two rings of a `Pipe`, or the one of a channel.
+    Pipe = 8,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring, Self::LoanQueue];
+    const ALL: [Self; 8] =
+        [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring, Self::LoanQueue, Self::Pipe];
 
     fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|&kind| kind as u32 == code)
@@ -71,6 +74,7 @@ impl Kind {
             Self::Parcel => "parcel",
             Self::Ring => "spsc ring",
             Self::LoanQueue => "LoanQueue",
+            Self::Pipe => "Pipe",
         }
     }
 }

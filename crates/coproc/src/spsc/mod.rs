@@ -4,8 +4,6 @@
 
 mod receiver;
 mod sender;
-mod tether;
-mod track;
 
 pub use receiver::{Iter, Peek, Receiver};
 pub use sender::{Claim, Sender};
@@ -17,10 +15,9 @@ use crate::error::{self, Error};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Lifeline;
 use crate::message::{Item, Reader, Writer};
+use crate::ring::{End, Stop, Tether, Track};
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::Deadline;
-use tether::{Stop, Tether};
-use track::{End, Track};
 
 /// A bounded first-in first-out ring in shared memory with one sender and one receiver, each in any process.
 ///

@@ -6,11 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Ring;
-use super::tether::Stop;
-use super::track::End;
 use crate::message::{Item, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{RecvError, RecvTimeoutError, TryRecvError};
+use crate::ring::{End, Stop};
 use crate::sync::Deadline;
 
 /// The receiving end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
@@ -34,10 +33,7 @@ impl<T: Item> Receiver<T> {
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         match self.0.ready(1) {
             Ok(_) => self.take().ok_or(TryRecvError::Corrupted),
-            Err(Stop::Wait) => Err(TryRecvError::Empty),
-            Err(Stop::Closed) => Err(TryRecvError::Closed),
-            Err(Stop::Disconnected) => Err(TryRecvError::Disconnected),
-            Err(Stop::Corrupted) => Err(TryRecvError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -48,10 +44,7 @@ impl<T: Item> Receiver<T> {
     pub fn recv_timeout(&mut self, time: Duration) -> Result<T, RecvTimeoutError> {
         match self.take_until(Deadline::after(time)) {
             Ok(item) => item.ok_or(RecvTimeoutError::Corrupted),
-            Err(Stop::Wait) => Err(RecvTimeoutError::Timeout),
-            Err(Stop::Closed) => Err(RecvTimeoutError::Closed),
-            Err(Stop::Disconnected) => Err(RecvTimeoutError::Disconnected),
-            Err(Stop::Corrupted) => Err(RecvTimeoutError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -151,10 +144,7 @@ impl<T: Item + Plain> Receiver<T> {
     pub fn try_peek(&mut self) -> Result<Peek<'_, T>, TryRecvError> {
         match self.0.ready(1) {
             Ok(_) => Ok(self.lend()),
-            Err(Stop::Wait) => Err(TryRecvError::Empty),
-            Err(Stop::Closed) => Err(TryRecvError::Closed),
-            Err(Stop::Disconnected) => Err(TryRecvError::Disconnected),
-            Err(Stop::Corrupted) => Err(TryRecvError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -239,16 +229,6 @@ impl<'a, T: Item> IntoIterator for &'a mut Receiver<T> {
 
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
-    }
-}
-
-impl From<Stop> for RecvError {
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Disconnected => Self::Disconnected,
-            Stop::Corrupted => Self::Corrupted,
-            Stop::Closed | Stop::Wait => Self::Closed,
-        }
     }
 }
 

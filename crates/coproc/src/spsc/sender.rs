@@ -6,11 +6,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Ring;
-use super::tether::Stop;
-use super::track::End;
 use crate::message::{Item, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{SendError, SendSliceError, SendTimeoutError, TrySendError};
+use crate::ring::{End, Stop};
 use crate::sync::Deadline;
 
 /// The sending end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
@@ -23,12 +22,7 @@ impl<T: Item> Sender<T> {
     /// [`SendError::Closed`] if the receiver was dropped, [`SendError::Disconnected`] if it died and there is no room; with the item.
     #[inline]
     pub fn send(&mut self, item: T) -> Result<(), SendError<T>> {
-        match self.put_until(&item, Deadline::NEVER) {
-            Ok(()) => Ok(()),
-            Err(Stop::Corrupted) => Err(SendError::Corrupted(item)),
-            Err(Stop::Disconnected) => Err(SendError::Disconnected(item)),
-            Err(Stop::Closed | Stop::Wait) => Err(SendError::Closed(item)),
-        }
+        self.put_until(&item, Deadline::NEVER).map_err(|stop| stop.of_send(item))
     }
 
     /// Sends the item if there is room. Never waits.
@@ -42,10 +36,7 @@ impl<T: Item> Sender<T> {
                 self.put(&item);
                 Ok(())
             }
-            Err(Stop::Wait) => Err(TrySendError::Full(item)),
-            Err(Stop::Closed) => Err(TrySendError::Closed(item)),
-            Err(Stop::Disconnected) => Err(TrySendError::Disconnected(item)),
-            Err(Stop::Corrupted) => Err(TrySendError::Corrupted(item)),
+            Err(stop) => Err(stop.of_try_send(item)),
         }
     }
 
@@ -54,13 +45,7 @@ impl<T: Item> Sender<T> {
     /// # Errors
     /// [`SendTimeoutError::Timeout`], else as [`send`](Self::send); with the item.
     pub fn send_timeout(&mut self, item: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
-        match self.put_until(&item, Deadline::after(time)) {
-            Ok(()) => Ok(()),
-            Err(Stop::Wait) => Err(SendTimeoutError::Timeout(item)),
-            Err(Stop::Closed) => Err(SendTimeoutError::Closed(item)),
-            Err(Stop::Disconnected) => Err(SendTimeoutError::Disconnected(item)),
-            Err(Stop::Corrupted) => Err(SendTimeoutError::Corrupted(item)),
-        }
+        self.put_until(&item, Deadline::after(time)).map_err(|stop| stop.of_send_timeout(item))
     }
 
     /// Sends all items in order, waiting for room as often as need be. What fits at once becomes visible at once.
@@ -70,14 +55,8 @@ impl<T: Item> Sender<T> {
     pub fn send_slice(&mut self, items: &[T]) -> Result<(), SendSliceError> {
         let mut sent = 0;
         while sent < items.len() {
-            let room = self.0.wait(1, Deadline::NEVER).map_err(|stop| SendSliceError {
-                sent,
-                reason: match stop {
-                    Stop::Corrupted => SendError::Corrupted(()),
-                    Stop::Disconnected => SendError::Disconnected(()),
-                    Stop::Closed | Stop::Wait => SendError::Closed(()),
-                },
-            })?;
+            let stopped = |stop: Stop| SendSliceError { sent, reason: stop.of_send(()) };
+            let room = self.0.wait(1, Deadline::NEVER).map_err(stopped)?;
             let some = &items[sent..];
             let some = &some[..some.len().min(room)];
             self.put_slice(some);
@@ -155,11 +134,7 @@ impl<T: Item + Plain> Sender<T> {
     /// room.
     pub fn claim(&mut self, count: usize) -> Result<Claim<'_, T>, SendError<()>> {
         let deadline = if count > self.capacity() { Deadline::after(Duration::ZERO) } else { Deadline::NEVER };
-        self.0.wait(count, deadline).map_err(|stop| match stop {
-            Stop::Corrupted => SendError::Corrupted(()),
-            Stop::Disconnected => SendError::Disconnected(()),
-            Stop::Closed | Stop::Wait => SendError::Closed(()),
-        })?;
+        self.0.wait(count, deadline).map_err(|stop| stop.of_send(()))?;
         Ok(Claim { sender: self, count })
     }
 
@@ -168,12 +143,7 @@ impl<T: Item + Plain> Sender<T> {
     /// # Errors
     /// [`TrySendError::Full`] if there is not, else as [`claim`](Self::claim).
     pub fn try_claim(&mut self, count: usize) -> Result<Claim<'_, T>, TrySendError<()>> {
-        self.0.ready(count).map_err(|stop| match stop {
-            Stop::Wait => TrySendError::Full(()),
-            Stop::Closed => TrySendError::Closed(()),
-            Stop::Disconnected => TrySendError::Disconnected(()),
-            Stop::Corrupted => TrySendError::Corrupted(()),
-        })?;
+        self.0.ready(count).map_err(|stop| stop.of_try_send(()))?;
         Ok(Claim { sender: self, count })
     }
 }

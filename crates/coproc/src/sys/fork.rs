@@ -88,6 +88,11 @@ impl Unforked {
     pub(crate) fn get(&self) -> Option<Arc<OwnedFd>> {
         UNFORKED.lock().get(&self.0).map(Arc::clone)
     }
+
+    /// The descriptor, which this process has no more here.
+    pub(crate) fn take(&self) -> Option<Arc<OwnedFd>> {
+        UNFORKED.lock().remove(&self.0)
+    }
 }
 
 impl Drop for Unforked {

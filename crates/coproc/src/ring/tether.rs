@@ -3,8 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use super::track::{End, Impossible, Track};
+use super::stop::Stop;
+use super::track::{End, Track};
 use crate::liveness::{self, Lifeline};
 use crate::sync::{Deadline, SLICE};
 
@@ -12,23 +14,8 @@ use crate::sync::{Deadline, SLICE};
 const SPINS: u32 = 200;
 const YIELDS: u32 = 8;
 
-/// Why nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Full, or empty.
-    Wait,
-    /// The other end was closed, or this one is not this process's any more.
-    Closed,
-    /// The other end died.
-    Disconnected,
-    Corrupted,
-}
-
-impl From<Impossible> for Stop {
-    fn from(_: Impossible) -> Self {
-        Self::Corrupted
-    }
-}
+/// How long a pause is.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// An end's tie to the other end.
 #[derive(Debug)]
@@ -36,8 +23,8 @@ pub(crate) struct Tether {
     lifeline: Lifeline,
     /// Identity of the process that has this end: a forked child that has a copy of it has not.
     holder: u64,
-    /// Whether it was given to another process: then it is that one's.
-    given: AtomicBool,
+    /// Whether this process has let it go: it closed it, or gave it to another.
+    gone: AtomicBool,
     /// Whether the other end is known to have died.
     cut: AtomicBool,
 }
@@ -45,19 +32,29 @@ pub(crate) struct Tether {
 impl Tether {
     pub(crate) fn new(lifeline: Lifeline) -> Self {
         let holder = liveness::known_identity();
-        Self { lifeline, holder, given: AtomicBool::new(false), cut: AtomicBool::new(false) }
+        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false) }
     }
 
     /// Whether this process has the end.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        self.holder == liveness::known_identity() && !self.given.load(Ordering::Relaxed)
+        self.holder == liveness::known_identity() && !self.gone.load(Ordering::Relaxed)
     }
 
-    /// What goes to the process that gets the end; `None` if it was given away before.
+    /// The process has the end no more. `false` if it had not before either.
+    pub(crate) fn let_go(&self) -> bool {
+        self.is_mine() && !self.gone.swap(true, Ordering::Relaxed)
+    }
+
+    /// What goes to the process that gets the end; `None` if this one has it no more. Nothing of it stays here: the other end must see when
+    /// the one that gets it dies.
     pub(crate) fn give(&self) -> Option<Arc<OwnedFd>> {
-        let socket = self.lifeline.socket().filter(|_| self.is_mine())?;
-        (!self.given.swap(true, Ordering::Relaxed)).then_some(socket)
+        if self.let_go() { self.lifeline.take() } else { None }
+    }
+
+    /// The socket between the ends; `None` if this process has not the end any more.
+    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
+        self.lifeline.socket().filter(|_| self.is_mine())
     }
 
     /// How many slots the end may use now: at least `want`, or why not.
@@ -101,6 +98,23 @@ impl Tether {
         if usable >= want { Ok(usable) } else { Err(stop) }
     }
 
+    /// As [`ready`](Self::ready), for who will not wait, and so never finds out otherwise that the other end is dead: asks the kernel if there
+    /// is too little.
+    #[inline]
+    pub(crate) fn ready_or_cut(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        match self.ready(track, want) {
+            Err(Stop::Wait) => self.ask(track, want),
+            result => result,
+        }
+    }
+
+    /// Is there anybody who could wake, or will fill or free more?
+    #[cold]
+    fn ask(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        self.cut.store(self.lifeline.is_cut(), Ordering::Relaxed);
+        self.ready(track, want)
+    }
+
     /// As [`ready`](Self::ready), but waits for it until the deadline.
     #[inline]
     pub(crate) fn wait(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
@@ -129,13 +143,22 @@ impl Tether {
                 Err(Stop::Wait) => {}
                 result => return result,
             }
-            let Some(slice) = deadline.slice(SLICE) else { return Err(Stop::Wait) };
+            let Some(slice) = deadline.slice(SLICE) else { return self.ask(track, want) };
             track.here().sleep_for(ticket, slice);
-            match self.ready(track, want) {
-                // It was no wake that ended the sleep: is there anybody who could wake?
-                Err(Stop::Wait) => self.cut.store(self.lifeline.is_cut(), Ordering::Relaxed),
+            match self.ready_or_cut(track, want) {
+                Err(Stop::Wait) => {}
                 result => return result,
             }
         }
+    }
+
+    /// Sleeps until the other end has passed something, and a moment at most: for who waits for what no word in shared memory says.
+    #[cold]
+    pub(crate) fn pause(&self, track: &mut Track, deadline: Deadline) -> Result<(), Stop> {
+        let ticket = track.here().prepare_dearly();
+        self.ready(track, 0)?;
+        let Some(slice) = deadline.slice(MOMENT) else { return Err(Stop::Wait) };
+        track.here().sleep_for(ticket, slice);
+        self.ready(track, 0).map(drop)
     }
 }

@@ -113,6 +113,11 @@ impl Track {
         self.end
     }
 
+    /// How many slots this end has passed, ever.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
     /// How many slots this end may use, as far as it knows without a look at the other's word.
     #[inline]
     pub(crate) fn known(&self) -> usize {
@@ -151,9 +156,22 @@ impl Track {
     /// If they are more than are known to be this end's.
     #[inline]
     pub(crate) fn slots(&self, count: usize) -> [(*mut u8, usize); 2] {
-        assert!(count <= self.free);
-        let first = count.min(self.capacity - self.index);
-        [(self.slot(self.index), first), (self.slot(0), count - first)]
+        self.slots_behind(0, count)
+    }
+
+    /// As [`slots`](Self::slots), behind the first so many.
+    ///
+    /// # Panics
+    /// If they are more than are known to be this end's.
+    #[inline]
+    pub(crate) fn slots_behind(&self, skipped: usize, count: usize) -> [(*mut u8, usize); 2] {
+        assert!(skipped <= self.free && count <= self.free - skipped);
+        let mut index = self.index + skipped;
+        if index >= self.capacity {
+            index -= self.capacity;
+        }
+        let first = count.min(self.capacity - index);
+        [(self.slot(index), first), (self.slot(0), count - first)]
     }
 
     #[inline]
@@ -182,15 +200,21 @@ impl Track {
 
     /// Where this end sleeps.
     pub(crate) fn here(&self) -> &WaitWord {
-        let signals = &self.control().signals;
-        if self.end == End::Send { &signals.not_full } else { &signals.not_empty }
+        self.control().signals.of(self.end)
     }
 
     /// Where the other end sleeps.
     #[inline]
     fn there(&self) -> &WaitWord {
-        let signals = &self.control().signals;
-        if self.end == End::Send { &signals.not_empty } else { &signals.not_full }
+        self.control().signals.of(self.end.other())
+    }
+
+    /// This end's bell, for threads that have not the track.
+    ///
+    /// # Safety
+    /// It is used no longer than the ring is mapped.
+    pub(crate) unsafe fn bell(&self) -> Bell {
+        Bell { signals: NonNull::from(&self.control().signals), end: self.end }
     }
 
     /// This end is done.
@@ -204,8 +228,52 @@ impl Track {
     /// Whether this end has said that it is done.
     #[inline]
     pub(crate) fn is_closed_by(&self, end: End) -> bool {
+        self.control().signals.is_closed_by(end)
+    }
+}
+
+impl Signals {
+    /// Where this end sleeps.
+    #[inline]
+    fn of(&self, end: End) -> &WaitWord {
+        if end == End::Send { &self.not_full } else { &self.not_empty }
+    }
+
+    #[inline]
+    fn is_closed_by(&self, end: End) -> bool {
         // Acquire: pairs with the Release in `close`; a look at the positions after this sees all that was sent.
-        self.control().signals.closed[end as usize].load(Ordering::Acquire) != 0
+        self.closed[end as usize].load(Ordering::Acquire) != 0
+    }
+}
+
+/// What a thread can do at an end while another thread has the track.
+///
+/// `signals` is mapped as long as this is used.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bell {
+    signals: NonNull<Signals>,
+    end: End,
+}
+
+// SAFETY: it points to atomics that all threads and processes may reach.
+unsafe impl Send for Bell {}
+// SAFETY: as above.
+unsafe impl Sync for Bell {}
+
+impl Bell {
+    fn signals(&self) -> &Signals {
+        // SAFETY: it is mapped, as `Track::bell`'s caller said; any bytes are `Signals`.
+        unsafe { self.signals.as_ref() }
+    }
+
+    /// Wakes the thread of this end that sleeps.
+    pub(crate) fn ring(&self) {
+        self.signals().of(self.end).notify_all();
+    }
+
+    /// Whether the other end has said that it is done.
+    pub(crate) fn is_closed_there(&self) -> bool {
+        self.signals().is_closed_by(self.end.other())
     }
 }
 
