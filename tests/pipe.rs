@@ -700,6 +700,40 @@ fn a_half_received_message_goes_along_with_its_end() -> Result<()> {
 }
 
 #[test]
+fn an_end_given_away_while_a_thread_receives_takes_the_part_along() -> Result<()> {
+    let _watch = watchdog(60, "given while it receives");
+    for into in [false, true] {
+        let (sender, receiver) = channel_with_capacity(1000)?;
+        let large = |sender: PipeSender| sender.send(&bytes(200_000, 5)).map_err(Error::from);
+        let process = Process::spawn(large, (sender,))?;
+        until_asleep(process.pid());
+        stop(process.pid());
+        let parcel = std::thread::scope(|scope| {
+            let (tell, told) = std::sync::mpsc::channel();
+            let receiver = &receiver;
+            let thread = scope.spawn(move || {
+                tell.send(thread_id()).unwrap();
+                if into { receiver.recv_into(&mut [0; 200_000]).map(drop) } else { receiver.recv().map(drop).map_err(closed) }
+            });
+            until_thread_asleep(told.recv().unwrap());
+            let parcel = Parcel::of(receiver);
+            assert_eq!(thread.join().unwrap(), Err(RecvIntoError::Closed));
+            parcel
+        });
+        drop(receiver);
+        resume(process.pid());
+        assert!(parcel.open::<PipeReceiver>().expect("the end").recv()? == bytes(200_000, 5));
+        process.join()?;
+    }
+    Ok(())
+}
+
+fn closed(error: RecvError) -> RecvIntoError {
+    assert_eq!(error, RecvError::Closed);
+    RecvIntoError::Closed
+}
+
+#[test]
 fn an_end_given_away_in_the_middle_of_sending_goes_on_with_the_next_message() -> Result<()> {
     let _watch = watchdog(60, "given while it sends");
     let (sender, receiver) = channel_with_capacity(1000)?;

@@ -922,10 +922,7 @@ fn a_queue_given_to_a_childs_child() -> Result<()> {
 fn errors_show_the_reason_not_the_item() {
     struct Silent;
     assert_eq!(format!("{:?}", SendError::Closed(Silent)), "Closed(..)");
-    assert_eq!(
-        format!("{:?} {}", TrySendError::Full(Silent), TrySendError::Busy(Silent)),
-        "Full(..) another sender is at the queue"
-    );
+    assert_eq!(format!("{:?} {}", TrySendError::Full(Silent), TrySendError::Busy(Silent)), "Full(..) another sender is at it");
     assert!(matches!(Error::from(TrySendError::Full(1)), Error::WouldBlock));
     assert!(matches!(Error::from(SendTimeoutError::Timeout(1)), Error::TimedOut));
     assert!(matches!(Error::from(SendError::Closed(1)), Error::Closed));

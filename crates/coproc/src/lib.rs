@@ -14,7 +14,8 @@
 //! # Ok::<(), coproc::Error>(())
 //! ```
 //!
-//! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`], [`Queue`], [`LoanQueue`]. A handle is cheap to clone and goes to other processes as an argument.
+//! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`]. **Send**: [`Queue`], [`LoanQueue`], [`spsc`](fn@spsc), [`Pipe`]. Handles go to other
+//!   processes as arguments. **Wait** for several: [`wait_any`], [`Watch`], [`ready`](fn@ready).
 //! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
 //! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`RwLock`], [`Condvar`], [`Event`], [`Semaphore`], [`Barrier`], [`OnceLock`].
 //! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.

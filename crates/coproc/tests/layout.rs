@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::sync::atomic::AtomicU64;
 
 use coproc::{
-    AtomicFlag, Code, CodeEnum, Event, Flag, FrozenArray, Loan, LoanQueue, LockError, Maybe, Mutex, MutexGuard, Queue, ReadOnly,
-    Semaphore, Shareable, SharedArray, SharedValue, Text,
+    AtomicFlag, Code, CodeEnum, Event, Flag, FrozenArray, Loan, LoanQueue, LockError, Maybe, Mutex, MutexGuard, Pipe,
+    PipeReceiver, PipeSender, Queue, ReadOnly, Semaphore, Shareable, SharedArray, SharedValue, Text,
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -17,6 +17,10 @@ assert_impl_all!(Queue<bool>: Send, Sync, Clone);
 assert_impl_all!(LoanQueue: Send, Sync, Clone, coproc::Message);
 assert_impl_all!(Loan: Send, Sync);
 assert_not_impl_any!(Loan: Clone, coproc::Message);
+assert_impl_all!(Pipe: Send, Sync, coproc::Message);
+assert_impl_all!(PipeSender: Send, Sync, coproc::Message);
+assert_impl_all!(PipeReceiver: Send, Sync, coproc::Message);
+assert_not_impl_any!(Pipe: Clone);
 assert_impl_all!(Mutex<u8>: Send, Sync);
 assert_impl_all!(MutexGuard<'static, u8>: Sync);
 assert_not_impl_any!(MutexGuard<'static, u8>: Send, Clone);

@@ -26,6 +26,11 @@ pub(super) fn send(socket: BorrowedFd<'_>, message: u64, some: &[Handle]) -> io:
     }
 }
 
+/// Drops all that is there.
+pub(super) fn drop_all(socket: BorrowedFd<'_>) {
+    while matches!(socket::recv(socket, &mut [0; NUMBER], false), Ok(Some((1.., _)))) {}
+}
+
 /// Takes the handles of a message, which are there. Those of messages before are dropped.
 ///
 /// # Errors

@@ -123,7 +123,14 @@ impl In {
             let mut done = part.bytes.len();
             to[..done].copy_from_slice(&part.bytes);
             while done < len {
-                let Some(count) = self.piece(link, len - done, patience)? else { continue 'messages };
+                let count = match self.piece(link, len - done, patience) {
+                    Ok(Some(count)) => count,
+                    Ok(None) => continue 'messages,
+                    Err(stop) => {
+                        self.part.iter_mut().for_each(|part| part.bytes = to[..done].to_vec());
+                        return Err(stop.into());
+                    }
+                };
                 take_into(&mut self.track, &mut to[done..done + count]);
                 done += count;
             }
@@ -138,7 +145,7 @@ impl In {
         if self.part.is_some() {
             return Ok(Next::Part);
         }
-        link.wait(&mut self.track, HEADER, patience)?;
+        self.wait(link, patience)?;
         let header = frame::header(&self.track).ok_or(Stop::Corrupted)?;
         match header.kind {
             Kind::Whole => Ok(Next::Whole(header.len)),
@@ -167,22 +174,37 @@ impl In {
 
     /// Waits for more of the message that has begun, of which this much is left: how much there is. `None` if it was aborted.
     fn piece(&mut self, link: &Link, left: usize, patience: Patience) -> Result<Option<usize>, Stop> {
-        let waited = link.wait(&mut self.track, HEADER, patience);
-        let stop = match waited.map(|_| frame::header(&self.track)) {
-            Ok(Some(Header { kind: Kind::Part, len })) if 0 < len && len <= left => return Ok(Some(len)),
-            Ok(Some(Header { kind: Kind::Abort, len: 0 })) => {
+        self.wait(link, patience)?;
+        match frame::header(&self.track) {
+            Some(Header { kind: Kind::Part, len }) if 0 < len && len <= left => Ok(Some(len)),
+            Some(Header { kind: Kind::Abort, len: 0 }) => {
                 self.part = None;
                 self.track.pass(HEADER);
-                return Ok(None);
+                Ok(None)
             }
-            Ok(_) => Stop::Corrupted,
-            Err(stop) => stop,
-        };
-        // Then the rest will not come. What is corrupted stays so.
-        if let Stop::Closed | Stop::Disconnected = stop {
-            self.part = None;
+            _ => Err(Stop::Corrupted),
         }
-        Err(stop)
+    }
+
+    /// Waits for a chunk.
+    #[inline]
+    fn wait(&mut self, link: &Link, patience: Patience) -> Result<(), Stop> {
+        match link.wait(&mut self.track, HEADER, patience) {
+            Ok(_) => Ok(()),
+            Err(stop @ (Stop::Closed | Stop::Disconnected)) => Err(self.end(link, stop)),
+            Err(stop) => Err(stop),
+        }
+    }
+
+    /// The sender is gone: what has come of a message is dropped, and the handles of which it died before it sent the bytes. If it is this end that
+    /// is gone, all goes with it.
+    #[cold]
+    fn end(&mut self, link: &Link, stop: Stop) -> Stop {
+        if let Some(socket) = link.tether.socket() {
+            self.part = None;
+            handles::drop_all(socket.as_fd());
+        }
+        stop
     }
 
     #[inline]

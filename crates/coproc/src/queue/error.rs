@@ -35,15 +35,15 @@ macro_rules! item_comes_back {
     };
 }
 
-/// Why [`Queue::send`](super::Queue::send), or [`LoanQueue::send`](crate::LoanQueue::send), did not send. With the item.
+/// Why [`Queue::send`](super::Queue::send), or that of a [`LoanQueue`](crate::LoanQueue), a ring or a pipe, did not send. With the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError<T> {
-    /// The queue is closed.
+    /// The queue, or the other end, is closed.
     Closed(T),
-    /// Everybody else who had the queue has died or gone without closing it.
+    /// Everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected(T),
-    /// The queue's words in shared memory hold what no code of this crate writes.
+    /// The words in shared memory hold what no code of this crate writes.
     Corrupted(T),
     /// The loan is of another [`LoanQueue`](crate::LoanQueue), or of the process that this one was forked from. A
     /// [`Queue`](super::Queue) has no such items.
@@ -57,19 +57,19 @@ item_comes_back!(SendError {
     Corrupted: "the words in shared memory hold what no code of coproc writes",
 });
 
-/// Why [`Queue::try_send`](super::Queue::try_send) did not send. With the item.
+/// Why [`Queue::try_send`](super::Queue::try_send), or that of a ring or a pipe, did not send. With the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrySendError<T> {
-    /// The queue is full.
+    /// There is no room.
     Full(T),
-    /// The queue is closed.
+    /// The queue, or the other end, is closed.
     Closed(T),
-    /// Everybody else who had the queue has died or gone without closing it.
+    /// Everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected(T),
     /// Another sender is at it, and stopped or slow: it may have room.
     Busy(T),
-    /// The queue's words in shared memory hold what no code of this crate writes.
+    /// The words in shared memory hold what no code of this crate writes.
     Corrupted(T),
 }
 
@@ -81,17 +81,17 @@ item_comes_back!(TrySendError {
     Corrupted: "the words in shared memory hold what no code of coproc writes",
 });
 
-/// Why [`Queue::send_timeout`](super::Queue::send_timeout) did not send. With the item.
+/// Why [`Queue::send_timeout`](super::Queue::send_timeout), or that of a ring or a pipe, did not send. With the item.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendTimeoutError<T> {
-    /// The queue was full for all that time.
+    /// There was no room for all that time.
     Timeout(T),
-    /// The queue is closed.
+    /// The queue, or the other end, is closed.
     Closed(T),
-    /// Everybody else who had the queue has died or gone without closing it.
+    /// Everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected(T),
-    /// The queue's words in shared memory hold what no code of this crate writes.
+    /// The words in shared memory hold what no code of this crate writes.
     Corrupted(T),
 }
 
@@ -133,29 +133,29 @@ macro_rules! plain_errors {
     )+};
 }
 
-/// Why [`Queue::recv`](super::Queue::recv) received nothing.
+/// Why [`Queue::recv`](super::Queue::recv), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// The queue is closed and empty.
+    /// The queue, or the other end, is closed, and all is received.
     Closed,
-    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    /// All is received, and everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected,
-    /// The item's bytes are no value of its type, and it is dropped; or the queue's words hold what no code of this crate writes.
+    /// The item's bytes are no value of its type, and it is dropped; or the words in shared memory hold what no code of this crate writes.
     Corrupted,
     /// Of a pipe: this process has not as many free descriptors as the message names objects (`RLIMIT_NOFILE`). It is dropped.
     TooManyDescriptors,
 }
 
-/// Why [`Queue::try_recv`](super::Queue::try_recv) received nothing.
+/// Why [`Queue::try_recv`](super::Queue::try_recv), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TryRecvError {
-    /// The queue is empty.
+    /// There is nothing.
     Empty,
-    /// The queue is closed and empty.
+    /// The queue, or the other end, is closed, and all is received.
     Closed,
-    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    /// All is received, and everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected,
     /// Another receiver is at it, and stopped or slow: there may be items.
     Busy,
@@ -165,15 +165,15 @@ pub enum TryRecvError {
     TooManyDescriptors,
 }
 
-/// Why [`Queue::recv_timeout`](super::Queue::recv_timeout) received nothing.
+/// Why [`Queue::recv_timeout`](super::Queue::recv_timeout), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvTimeoutError {
-    /// The queue was empty for all that time.
+    /// There was nothing for all that time.
     Timeout,
-    /// The queue is closed and empty.
+    /// The queue, or the other end, is closed, and all is received.
     Closed,
-    /// The queue is empty, and everybody else who had it has died or gone without closing it.
+    /// All is received, and everybody else who had the queue, or the other end, has died or gone without closing it.
     Disconnected,
     /// As [`RecvError::Corrupted`].
     Corrupted,

@@ -98,8 +98,8 @@ impl Tether {
         if usable >= want { Ok(usable) } else { Err(stop) }
     }
 
-    /// As [`ready`](Self::ready), for who will not wait, and so never finds out otherwise that the other end is dead: asks the kernel if there
-    /// is too little.
+    /// As [`ready`](Self::ready), and asks the kernel whether the other end is alive if there is too little: for who is about to sleep, or will
+    /// never.
     #[inline]
     pub(crate) fn ready_or_cut(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
         match self.ready(track, want) {
@@ -139,13 +139,13 @@ impl Tether {
         }
         loop {
             let ticket = track.here().prepare_dearly();
-            match self.ready(track, want) {
+            match self.ready_or_cut(track, want) {
                 Err(Stop::Wait) => {}
                 result => return result,
             }
-            let Some(slice) = deadline.slice(SLICE) else { return self.ask(track, want) };
+            let Some(slice) = deadline.slice(SLICE) else { return Err(Stop::Wait) };
             track.here().sleep_for(ticket, slice);
-            match self.ready_or_cut(track, want) {
+            match self.ready(track, want) {
                 Err(Stop::Wait) => {}
                 result => return result,
             }
