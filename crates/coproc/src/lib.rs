@@ -63,7 +63,8 @@ pub use message::{Arg, Item, Message, Outcome, Reader, Writer};
 pub use pipe::{Pipe, PipeReceiver, PipeSender, RecvIntoError, channel, channel_with_capacity};
 pub use plain::{AtomicFlag, Code, CodeEnum, Flag, Maybe, Plain, ReadOnly, Text, TextTooLong};
 pub use queue::{
-    Drain, Iter, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError,
+    Drain, Iter, JoinTimeoutError, JoinableQueue, NoTask, Queue, RecvError, RecvTimeoutError, SendError, SendSliceError,
+    SendTimeoutError, TasksLost, TryRecvError, TrySendError,
 };
 pub use ready::{Observer, Ready, Waitable, Watch, ready, wait_any, wait_any_timeout};
 pub use shareable::{Access, Direct, Locked, Shareable};

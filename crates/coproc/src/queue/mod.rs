@@ -4,6 +4,7 @@
 
 mod error;
 mod iter;
+mod joinable;
 mod ready;
 mod ring;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod waiting;
 
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::{Drain, Iter};
+pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
 pub(crate) use ring::{End, Ring, Shape, Stop};
 pub(crate) use waiting::wait_for;
 
@@ -220,9 +222,7 @@ impl<T: Item> Queue<T> {
         let mut item = Landing::new();
         match self.try_land(&mut item) {
             Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
-            Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
-            Err(Stop::Wait) if self.segment.is_found_alone() && self.ring.must_wait(End::Recv) => Err(TryRecvError::Disconnected),
-            Err(Stop::Wait) => Err(TryRecvError::Empty),
+            Err(Stop::Wait) => Err(self.why_empty()),
             Err(Stop::Busy) => Err(TryRecvError::Busy),
             Err(Stop::Disconnected) => Err(TryRecvError::Disconnected),
             Err(Stop::Closed | Stop::Corrupted) => Err(TryRecvError::Corrupted),
@@ -290,6 +290,17 @@ impl<T: Item> Queue<T> {
     #[inline]
     fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
         self.ring.wait_for(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
+    }
+
+    /// What a receiver is told that found nothing and does not wait.
+    fn why_empty(&self) -> TryRecvError {
+        if self.ring.is_drained() {
+            TryRecvError::Closed
+        } else if self.segment.is_found_alone() && self.ring.must_wait(End::Recv) {
+            TryRecvError::Disconnected
+        } else {
+            TryRecvError::Empty
+        }
     }
 
     /// Takes an item; one that is no value of its type is gone, and does not land.
