@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use coproc_tests::watchdog;
 
-const ALL: [&str; 7] = ["bank", "lock_demo", "many_processes", "pool_squares", "producer_consumer", "tour", "value_and_array"];
+const ALL: [&str; 8] =
+    ["bank", "frames", "lock_demo", "many_processes", "pool_squares", "producer_consumer", "tour", "value_and_array"];
 
 /// The folder of the built examples: of the same profile as this test. `cargo test` of the whole workspace has built them; this
 /// builds them where only this file is tested.
@@ -150,4 +151,15 @@ fn tour_says_what_is_wrong_with_its_input() {
         assert_eq!(err.lines().count(), 1, "{bad}: {err}");
         assert!(!err.contains("panicked"), "{bad}: {err}");
     }
+}
+
+#[test]
+fn frames() {
+    let _watch = watchdog(60, "the frames");
+    assert_eq!(printed("frames", &[]), "300 of 300 frames measured\n");
+    let killed = printed("frames", &["--kill"]);
+    let lines: Vec<_> = killed.lines().collect();
+    let [death, count] = lines[..] else { panic!("{killed}") };
+    assert!(death.ends_with("was killed by signal 9 (SIGKILL)"), "{death}");
+    assert!(["300 of 300 frames measured", "299 of 300 frames measured"].contains(&count), "{count}");
 }
