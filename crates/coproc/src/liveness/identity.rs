@@ -24,6 +24,9 @@ unsafe impl sys::ZeroPages for Page {}
 /// All its bytes are zero in the executable, so it lies in memory that is backed by no file, as the advice wants it.
 static PAGE: Page = Page(AtomicU64::new(0));
 
+/// The largest identity.
+pub(crate) const LARGEST: u64 = u64::MAX >> Thread::IDENTITY_SHIFT;
+
 /// See [`seat`].
 static SEAT: AtomicUsize = AtomicUsize::new(0);
 

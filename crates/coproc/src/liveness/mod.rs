@@ -14,10 +14,10 @@ mod identity;
 mod lifeline;
 mod registry;
 
-pub(crate) use identity::{Thread, known_identity, seat};
+pub(crate) use identity::{LARGEST, Thread, known_identity, seat};
 
 pub use identity::Unregistered;
-pub(crate) use lifeline::Lifeline;
+pub(crate) use lifeline::{Lifeline, Socket};
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};
 
 use std::os::fd::OwnedFd;

@@ -67,8 +67,6 @@ const CAPACITY: usize = 128 << 10;
 #[doc(alias = "socketpair")]
 pub struct Pipe {
     link: Link,
-    /// 0 or 1: an end sends through the ring of this number, and receives through the other.
-    side: u8,
     out: Way<Out>,
     inside: Way<In>,
 }
@@ -93,10 +91,10 @@ impl Pipe {
     }
 
     fn new(segment: Segment, lifeline: Lifeline, side: u8, part: Option<Part>) -> Result<Self> {
-        let link = Link { tether: Tether::new(lifeline), segment };
+        let link = Link::new(segment, lifeline, side)?;
         let out = link.way(2, side.into(), End::Send, |track| Out { track })?;
         let inside = link.way(2, usize::from(1 - side), End::Recv, |track| In { track, part })?;
-        Ok(Self { link, side, out, inside })
+        Ok(Self { link, out, inside })
     }
 
     /// How many bytes are on their way in each direction at most. What is longer is streamed.
@@ -114,6 +112,7 @@ impl Pipe {
         if let Some(socket) = self.link.tether.give() {
             self.out.finish(|out| out.track.close());
             self.inside.finish(|inside| inside.close());
+            self.link.leave();
             // The socket last: the other end shall find the pipe closed, not cut.
             drop(socket);
         }
@@ -135,9 +134,10 @@ impl Message for Pipe {
         if let Some(socket) = self.link.tether.give() {
             to.segment(&self.link.segment);
             to.file(socket);
-            self.side.write(to);
-            self.out.finish(|_| ());
+            self.link.side.write(to);
+            self.out.finish(|out| out.track.let_go());
             self.inside.finish(|inside| inside.give(to));
+            self.link.leave();
         }
     }
 
@@ -159,9 +159,23 @@ struct Link {
     tether: Tether,
     /// Keeps the rings mapped.
     segment: Segment,
+    /// 0 or 1, which end it is: that of a pipe sends through the ring of this number, and receives through the other.
+    side: u8,
 }
 
 impl Link {
+    /// # Errors
+    /// If this process has the end already.
+    fn new(segment: Segment, lifeline: Lifeline, side: u8) -> Result<Self> {
+        let tether = Tether::new(lifeline);
+        if segment.take_end(side.into()) { Ok(Self { tether, segment, side }) } else { Err(Error::Corrupted) }
+    }
+
+    /// This process has the end no more.
+    fn leave(&self) {
+        self.segment.leave_end(self.side.into());
+    }
+
     /// This end's side of a ring of the segment, which has so many.
     fn way<S>(&self, rings: usize, index: usize, end: End, side: impl FnOnce(Track) -> S) -> Result<Way<S>> {
         self.segment.expect(Kind::Pipe, layout(rings), "Pipe")?;
@@ -174,8 +188,9 @@ impl Link {
         let at = self.segment.body().as_ptr().wrapping_add(index * size.unwrap_or(0));
         let at = NonNull::new(at).ok_or(Error::Corrupted)?;
         // SAFETY: the body is `rings` rings of this size (`expect_body`), each a multiple of 128 bytes, and can be written (`expect`); the segment
-        // is kept beside the track. Nobody of this process has this end: it is new, or was given away, once (`Tether::give`).
+        // is kept beside the track. Nobody else of this process has this end (`new`).
         let track = unsafe { Track::new(at, words, frame::WORD, end) }.map_err(|_| Error::Corrupted)?;
+        track.hold(self.tether.holder());
         // SAFETY: the bell is kept beside the segment.
         let bell = unsafe { track.bell() };
         Ok(Way::new(side(track), bell))

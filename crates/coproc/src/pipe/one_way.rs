@@ -10,7 +10,7 @@ use super::{CAPACITY, Link, create};
 use crate::error::Result;
 use crate::liveness::Lifeline;
 use crate::message::{Message, Reader, Writer};
-use crate::ring::{End, Tether};
+use crate::ring::End;
 use crate::segment::Segment;
 
 /// A [`Pipe`](crate::Pipe) in one direction: an end that sends, and one that receives.
@@ -56,7 +56,7 @@ pub struct PipeReceiver {
 
 impl PipeSender {
     fn new(segment: Segment, lifeline: Lifeline) -> Result<Self> {
-        let link = Link { tether: Tether::new(lifeline), segment };
+        let link = Link::new(segment, lifeline, 0)?;
         let out = link.way(1, 0, End::Send, |track| Out { track })?;
         Ok(Self { link, out })
     }
@@ -75,6 +75,7 @@ impl PipeSender {
     pub fn close(&self) {
         if let Some(socket) = self.link.tether.give() {
             self.out.finish(|out| out.track.close());
+            self.link.leave();
             // The socket last: the other end shall find the channel closed, not cut.
             drop(socket);
         }
@@ -83,7 +84,7 @@ impl PipeSender {
 
 impl PipeReceiver {
     fn new(segment: Segment, lifeline: Lifeline, part: Option<Part>) -> Result<Self> {
-        let link = Link { tether: Tether::new(lifeline), segment };
+        let link = Link::new(segment, lifeline, 1)?;
         let inside = link.way(1, 0, End::Recv, |track| In { track, part })?;
         Ok(Self { link, inside })
     }
@@ -102,6 +103,7 @@ impl PipeReceiver {
     pub fn close(&self) {
         if let Some(socket) = self.link.tether.give() {
             self.inside.finish(|inside| inside.close());
+            self.link.leave();
             // The socket last: the other end shall find the channel closed, not cut.
             drop(socket);
         }
@@ -129,7 +131,8 @@ impl Message for PipeSender {
         if let Some(socket) = self.link.tether.give() {
             to.segment(&self.link.segment);
             to.file(socket);
-            self.out.finish(|_| ());
+            self.out.finish(|out| out.track.let_go());
+            self.link.leave();
         }
     }
 
@@ -145,6 +148,7 @@ impl Message for PipeReceiver {
             to.segment(&self.link.segment);
             to.file(socket);
             self.inside.finish(|inside| inside.give(to));
+            self.link.leave();
         }
     }
 

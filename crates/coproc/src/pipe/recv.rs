@@ -49,6 +49,7 @@ impl In {
 
     /// What goes with the end to another process.
     pub(super) fn give(&mut self, to: &mut Writer<'_>) {
+        self.track.let_go();
         let part = self.part.take();
         part.is_some().write(to);
         if let Some(part) = part {

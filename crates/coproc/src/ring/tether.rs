@@ -1,18 +1,20 @@
 //! What ties an end of a ring to the other one: who has it, whether the other is still there, and waiting for it.
 
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::stop::Stop;
 use super::track::{End, Track};
-use crate::liveness::{self, Lifeline};
+use crate::liveness::{self, Lifeline, Socket, Thread};
 use crate::sync::{Deadline, SLICE};
 
-/// How often an end looks again before it gives way, and how often it gives way before it sleeps.
-const SPINS: u32 = 200;
-const YIELDS: u32 = 8;
+/// How often an end gives way before it sleeps, and how often it looks after each time. First others: while it is away, the other end may pass
+/// many slots, and need not pass each by itself.
+const YIELDS: u32 = 16;
+const LOOKS: u32 = 16;
+
+/// No process's identity: that of who cannot register itself.
+const NOBODY: u64 = u64::MAX;
 
 /// How long a pause is.
 const MOMENT: Duration = Duration::from_millis(1);
@@ -27,12 +29,20 @@ pub(crate) struct Tether {
     gone: AtomicBool,
     /// Whether the other end is known to have died.
     cut: AtomicBool,
+    /// When who never waits asks next whether it has.
+    next_question: Deadline,
 }
 
 impl Tether {
     pub(crate) fn new(lifeline: Lifeline) -> Self {
-        let holder = liveness::known_identity();
-        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false) }
+        let holder = Thread::current().map_or(NOBODY, Thread::identity);
+        let next_question = Deadline::after(Duration::ZERO);
+        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false), next_question }
+    }
+
+    /// The identity of the process that has the end.
+    pub(crate) fn holder(&self) -> u64 {
+        self.holder
     }
 
     /// Whether this process has the end.
@@ -43,17 +53,18 @@ impl Tether {
 
     /// The process has the end no more. `false` if it had not before either.
     pub(crate) fn let_go(&self) -> bool {
+        // Relaxed: of several threads one does it, and what it does then is under the locks of what it closes or gives.
         self.is_mine() && !self.gone.swap(true, Ordering::Relaxed)
     }
 
     /// What goes to the process that gets the end; `None` if this one has it no more. Nothing of it stays here: the other end must see when
     /// the one that gets it dies.
-    pub(crate) fn give(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn give(&self) -> Option<Socket> {
         if self.let_go() { self.lifeline.take() } else { None }
     }
 
     /// The socket between the ends; `None` if this process has not the end any more.
-    pub(crate) fn socket(&self) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn socket(&self) -> Option<Socket> {
         self.lifeline.socket().filter(|_| self.is_mine())
     }
 
@@ -71,6 +82,32 @@ impl Tether {
             return Ok(track.known());
         }
         self.look(track, want)
+    }
+
+    /// As [`ready`](Self::ready), for who comes again instead of waiting: it is to learn of a death too.
+    #[inline]
+    pub(crate) fn try_ready(&mut self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        match self.ready(track, want) {
+            Err(Stop::Wait) => self.try_slow(track, want),
+            result => result,
+        }
+    }
+
+    #[cold]
+    fn try_slow(&mut self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+        if self.next_question.slice(SLICE).is_some() {
+            return Err(Stop::Wait);
+        }
+        self.next_question = Deadline::after(SLICE);
+        self.ready_or_cut(track, want)
+    }
+
+    /// Asks the kernel whether the other end is there. While a process has it, that process's life counts: copies of the socket may lie about, as
+    /// in the workers of a pool that were all given the same items. While it is on its way, the socket does.
+    fn ask(&self, track: &Track) {
+        if track.other_is_dead() || self.lifeline.is_cut() {
+            self.cut.store(true, Ordering::Relaxed);
+        }
     }
 
     #[inline]
@@ -98,21 +135,16 @@ impl Tether {
         if usable >= want { Ok(usable) } else { Err(stop) }
     }
 
-    /// As [`ready`](Self::ready), and asks the kernel whether the other end is alive if there is too little: for who is about to sleep, or will
-    /// never.
+    /// As [`ready`](Self::ready), and asks the kernel whether the other end is alive if there is too little: for who will not come again.
     #[inline]
     pub(crate) fn ready_or_cut(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
         match self.ready(track, want) {
-            Err(Stop::Wait) => self.ask(track, want),
+            Err(Stop::Wait) => {
+                self.ask(track);
+                self.ready(track, want)
+            }
             result => result,
         }
-    }
-
-    /// Is there anybody who could wake, or will fill or free more?
-    #[cold]
-    fn ask(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
-        self.cut.store(self.lifeline.is_cut(), Ordering::Relaxed);
-        self.ready(track, want)
     }
 
     /// As [`ready`](Self::ready), but waits for it until the deadline.
@@ -126,11 +158,11 @@ impl Tether {
 
     #[cold]
     fn wait_slow(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        for round in 0..SPINS + YIELDS {
-            if round < SPINS {
-                std::hint::spin_loop();
-            } else {
+        for round in 0..YIELDS * LOOKS {
+            if round.is_multiple_of(LOOKS) {
                 std::thread::yield_now();
+            } else {
+                std::hint::spin_loop();
             }
             match self.ready(track, want) {
                 Err(Stop::Wait) => {}
@@ -139,15 +171,20 @@ impl Tether {
         }
         loop {
             let ticket = track.here().prepare_dearly();
-            match self.ready_or_cut(track, want) {
-                Err(Stop::Wait) => {}
-                result => return result,
-            }
-            let Some(slice) = deadline.slice(SLICE) else { return Err(Stop::Wait) };
-            track.here().sleep_for(ticket, slice);
             match self.ready(track, want) {
                 Err(Stop::Wait) => {}
                 result => return result,
+            }
+            if let Some(slice) = deadline.slice(SLICE) {
+                track.here().sleep_for(ticket, slice);
+                // If it was no wake that ended the sleep: is there anybody who could wake?
+                match self.ready_or_cut(track, want) {
+                    Err(Stop::Wait) => {}
+                    result => return result,
+                }
+            } else {
+                // Who never sleeps through a slice is to learn of a death too.
+                return self.ready_or_cut(track, want);
             }
         }
     }

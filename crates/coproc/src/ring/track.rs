@@ -3,7 +3,7 @@
 //! ```text
 //! + 0     sent: how many slots the sender has filled, ever      (one cache line, and the next left empty)
 //! + 128   received: how many the receiver has freed, ever
-//! + 256   not_empty, not_full, closed by the sender, by the receiver
+//! + 256   not_empty, not_full; closed by the sender, by the receiver (4 bytes each); who has the sender, the receiver (8 bytes each)
 //! + 384   slot 0, slot 1, ...
 //! ```
 //!
@@ -16,6 +16,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::liveness;
 use crate::sync::WaitWord;
 
 /// From the start of the ring to the first slot, in bytes.
@@ -31,6 +32,8 @@ struct Signals {
     not_empty: WaitWord,
     not_full: WaitWord,
     closed: [AtomicU32; 2],
+    /// The identities of the processes that have the ends; 0 while an end is on its way.
+    holders: [AtomicU64; 2],
 }
 
 #[derive(Debug)]
@@ -56,7 +59,8 @@ pub(crate) struct Impossible;
 /// 1. `control` is the start of `size(capacity, stride)` bytes, mapped as long as the segment beside which this is kept.
 /// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside, and aligned to 128 at index 0.
 /// 3. `position` is what this end has stored last, `index` is `position % capacity`.
-/// 4. `free` slots from `index` on are this end's: the other end has passed them. It only becomes more until this end passes some.
+/// 4. `free` slots from `index` on are this end's, at most `capacity`: the other end has passed them. They only become more until this end
+///    passes some: a position that goes back, as only a hostile peer's does, takes none away.
 #[derive(Debug)]
 pub(crate) struct Track {
     control: NonNull<Control>,
@@ -76,6 +80,8 @@ unsafe impl Sync for Track {}
 impl Track {
     /// Size of a ring, in bytes, if it can be counted.
     pub(crate) fn size(capacity: usize, stride: usize) -> Option<usize> {
+        // The capacity too, of items without bytes: twice as much can be counted.
+        isize::try_from(capacity).ok()?;
         capacity.checked_mul(stride)?.checked_add(SLOTS).filter(|&size| isize::try_from(size).is_ok())
     }
 
@@ -85,8 +91,8 @@ impl Track {
     /// If the positions are impossible.
     ///
     /// # Safety
-    /// From `at` on, which is aligned to 128, `size(capacity, stride)` bytes can be written as long as this lives; `capacity` is not 0. Nobody of
-    /// this process has this end beside.
+    /// From `at` on, which is aligned to 128, `size(capacity, stride)` bytes can be written as long as this lives; `capacity` is not 0. Before
+    /// slots are asked for, nobody of this process has this end beside.
     pub(crate) unsafe fn new(at: NonNull<u8>, capacity: usize, stride: usize, end: End) -> Result<Self, Impossible> {
         let mut track = Self { control: at.cast(), capacity, stride, end, position: 0, index: 0, free: 0 };
         // Acquire: pairs with the Release in `pass`, in the process that had this end before.
@@ -127,8 +133,12 @@ impl Track {
     /// How many slots this end may use: free ones for the sender, full ones for the receiver.
     #[inline]
     pub(crate) fn look(&mut self) -> Result<usize, Impossible> {
-        self.free = self.usable()?;
-        Ok(self.free)
+        let usable = self.usable()?;
+        if usable < self.free {
+            return Err(Impossible);
+        }
+        self.free = usable;
+        Ok(usable)
     }
 
     /// How many items are inside, as this end sees it.
@@ -215,6 +225,28 @@ impl Track {
     /// It is used no longer than the ring is mapped.
     pub(crate) unsafe fn bell(&self) -> Bell {
         Bell { signals: NonNull::from(&self.control().signals), end: self.end }
+    }
+
+    /// From now on this process, of this identity, has the end.
+    pub(crate) fn hold(&self, holder: u64) {
+        self.control().signals.holders[self.end as usize].store(holder, Ordering::Relaxed);
+    }
+
+    /// The end is on its way to another process.
+    pub(crate) fn let_go(&self) {
+        self.hold(0);
+    }
+
+    /// Whether the process that had the other end last has died, and had it to its death. Asks the kernel.
+    pub(crate) fn other_is_dead(&self) -> bool {
+        let word = &self.control().signals.holders[self.end.other() as usize];
+        let holder = word.load(Ordering::Relaxed);
+        // Strange bits are nobody's identity. If the word is still the same after the death, its last store was not to give the end away: the
+        // kernel says that it is dead after all its stores.
+        holder != 0
+            && holder <= liveness::LARGEST
+            && !liveness::is_alive((&raw const *word).cast(), holder)
+            && word.load(Ordering::Relaxed) == holder
     }
 
     /// This end is done.

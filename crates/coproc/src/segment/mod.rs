@@ -15,7 +15,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Once, OnceLock, Weak};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
@@ -117,6 +117,8 @@ struct Mapping {
     holders: AtomicUsize,
     /// How often somebody wanted to know, who does not want to wait for the answer.
     asked: AtomicUsize,
+    /// The identity under which this process has the one and the other end of a connection, or 0.
+    ends: [AtomicU64; 2],
 }
 
 /// Gives up what this process still holds in a body that starts here and has this many elements.
@@ -320,6 +322,7 @@ impl Segment {
             alone: AtomicBool::new(false),
             holders: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
+            ends: Default::default(),
         });
         mapped.insert(file_id, Arc::downgrade(&mapping));
         Ok(Self(mapping))
@@ -364,6 +367,19 @@ impl Segment {
     /// The body is what `leave` asks for: the caller has checked the type.
     pub(crate) unsafe fn on_leave(&self, leave: Leave) {
         let _ = self.0.leave.set(leave);
+    }
+
+    /// Takes one of the two ends of a connection; `false` if this process has it already, as a hostile peer may have it.
+    pub(crate) fn take_end(&self, end: usize) -> bool {
+        let me = liveness::known_identity();
+        // Acquire: pairs with the Release in `leave_end`; what this process did with the end before.
+        self.0.ends[end].swap(me, Ordering::Acquire) != me
+    }
+
+    /// This process has that end no more.
+    pub(crate) fn leave_end(&self, end: usize) {
+        // Release: pairs with the Acquire in `take_end`.
+        self.0.ends[end].store(0, Ordering::Release);
     }
 
     /// What the header says.

@@ -47,11 +47,8 @@ pub fn spsc<T: Item>(capacity: usize) -> error::Result<(Sender<T>, Receiver<T>)>
     let body = Track::size(capacity, T::SIZE).ok_or(Error::TooLarge { len: capacity, size: T::SIZE })?;
     let segment = Segment::create(Plan { kind: Kind::Ring, layout: layout::<T>(), len: capacity, body })?;
     let (one, other) = Lifeline::pair()?;
-    // SAFETY: the segment is new, so nobody has an end of it.
-    let sender = unsafe { Ring::new(segment.clone(), End::Send, one) }?;
-    // SAFETY: as above.
-    let receiver = unsafe { Ring::new(segment, End::Recv, other) }?;
-    Ok((Sender(sender), Receiver(receiver)))
+    let sender = Ring::new(segment.clone(), End::Send, one)?;
+    Ok((Sender(sender), Receiver(Ring::new(segment, End::Recv, other)?)))
 }
 
 fn layout<T: Item>() -> u64 {
@@ -69,24 +66,31 @@ struct Ring<T> {
 }
 
 impl<T: Item> Ring<T> {
-    /// # Safety
-    /// Nobody of this process has this end of the segment.
-    unsafe fn new(segment: Segment, end: End, lifeline: Lifeline) -> error::Result<Self> {
+    /// # Errors
+    /// If the segment is none of this ring, this process has the end already, or it was dropped by another one.
+    fn new(segment: Segment, end: End, lifeline: Lifeline) -> error::Result<Self> {
         segment.expect(Kind::Ring, layout::<T>(), std::any::type_name::<T>())?;
         let capacity = segment.len();
         if capacity == 0 {
             return Err(Error::Empty);
         }
         segment.expect_body(Track::size(capacity, T::SIZE))?;
-        // SAFETY: the body has the size of this ring and can be written (`expect`); the segment is kept beside the track; that the end is
-        // nobody else's is what the caller says.
+        let tether = Tether::new(lifeline);
+        // SAFETY: the body has the size of this ring and can be written (`expect`); the segment is kept beside the track; that nobody of this
+        // process has the end is what `take_end` says.
         let track = unsafe { Track::new(segment.body(), capacity, T::SIZE, end) }.map_err(|_| Error::Corrupted)?;
-        Ok(Self { track, tether: Tether::new(lifeline), segment, of: PhantomData })
+        if track.is_closed_by(end) || !segment.take_end(end as usize) {
+            return Err(Error::Corrupted);
+        }
+        track.hold(tether.holder());
+        Ok(Self { track, tether, segment, of: PhantomData })
     }
 
     /// Gives the end away. One that was given away already leaves nothing that could be read.
     fn write(&self, to: &mut Writer<'_>) {
         if let Some(socket) = self.tether.give() {
+            self.segment.leave_end(self.track.end() as usize);
+            self.track.let_go();
             to.segment(&self.segment);
             to.file(socket);
         }
@@ -94,19 +98,37 @@ impl<T: Item> Ring<T> {
 
     fn read(from: &mut Reader<'_>, end: End) -> Option<Self> {
         let segment = from.segment()?;
-        let lifeline = Lifeline::adopt(from.file()?);
-        // SAFETY: `write` has given the end away, once, and this is the one that gets it.
-        unsafe { Self::new(segment, end, lifeline) }.ok()
+        Self::new(segment, end, Lifeline::adopt(from.file()?)).ok()
     }
 
     #[inline]
-    fn ready(&mut self, want: usize) -> Result<usize, Stop> {
-        self.tether.ready(&mut self.track, want)
+    fn try_ready(&mut self, want: usize) -> Result<usize, Stop> {
+        self.tether.try_ready(&mut self.track, want)
     }
 
     #[inline]
     fn wait(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
         self.tether.wait(&mut self.track, want, deadline)
+    }
+
+    /// Waits for a slot, and says how many there are, at most so many.
+    fn wait_for_some(&mut self, most: usize) -> Result<usize, Stop> {
+        let known = self.wait(1, Deadline::NEVER)?;
+        // What has been passed since the last look counts too.
+        let usable = if known < most { self.track.look()? } else { known };
+        Ok(usable.min(most))
+    }
+
+    /// The next slots, lent as long as the end is this process's: a forked child that has a copy of a loan has nothing.
+    fn lent(&self, count: usize) -> [(*mut u8, usize); 2] {
+        self.track.slots(if self.tether.is_mine() { count } else { 0 })
+    }
+
+    /// Passes what was lent.
+    fn pass_lent(&mut self, count: usize) {
+        if self.tether.is_mine() {
+            self.track.pass(count);
+        }
     }
 
     fn debug(&self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -122,6 +144,7 @@ impl<T> Drop for Ring<T> {
     fn drop(&mut self) {
         if self.tether.is_mine() {
             self.track.close();
+            self.segment.leave_end(self.track.end() as usize);
         }
     }
 }

@@ -31,7 +31,7 @@ impl<T: Item> Receiver<T> {
     /// [`TryRecvError::Empty`], else as [`recv`](Self::recv).
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.0.ready(1) {
+        match self.0.try_ready(1) {
             Ok(_) => self.take().ok_or(TryRecvError::Corrupted),
             Err(stop) => Err(stop.into()),
         }
@@ -57,8 +57,7 @@ impl<T: Item> Receiver<T> {
         if items.is_empty() {
             return Ok(0);
         }
-        let inside = self.0.wait(1, Deadline::NEVER).map_err(RecvError::from)?;
-        let count = inside.min(items.len());
+        let count = self.0.wait_for_some(items.len())?;
         let mut good = true;
         let mut rest = &mut items[..count];
         for (slots, count) in self.0.track.slots(count) {
@@ -133,8 +132,8 @@ impl<T: Item + Plain> Receiver<T> {
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn peek(&mut self) -> Result<Peek<'_, T>, RecvError> {
-        self.0.wait(1, Deadline::NEVER).map_err(RecvError::from)?;
-        Ok(self.lend())
+        self.0.wait(1, Deadline::NEVER)?;
+        Ok(self.lend()?)
     }
 
     /// Lends all items that are there, if there is one. Never waits.
@@ -142,16 +141,16 @@ impl<T: Item + Plain> Receiver<T> {
     /// # Errors
     /// As [`try_recv`](Self::try_recv).
     pub fn try_peek(&mut self) -> Result<Peek<'_, T>, TryRecvError> {
-        match self.0.ready(1) {
-            Ok(_) => Ok(self.lend()),
+        match self.0.try_ready(1) {
+            Ok(_) => Ok(self.lend()?),
             Err(stop) => Err(stop.into()),
         }
     }
 
-    fn lend(&mut self) -> Peek<'_, T> {
-        // What has come since the last look too. Impossible positions are found by the next call that waits for more.
-        let count = self.0.track.look().unwrap_or(0);
-        Peek { receiver: self, count }
+    fn lend(&mut self) -> Result<Peek<'_, T>, Stop> {
+        // What has come since the last look too.
+        let count = self.0.track.look()?;
+        Ok(Peek { receiver: self, count })
     }
 }
 
@@ -178,7 +177,7 @@ impl<T: Item + Plain> Peek<'_, T> {
     /// The items: in one piece, or in two where they reach past the end of the ring.
     pub fn as_slices(&self) -> (&[T], &[T]) {
         let () = Self::ALIGNED;
-        let [(first, before), (second, after)] = self.receiver.0.track.slots(self.count);
+        let [(first, before), (second, after)] = self.receiver.0.lent(self.count);
         // SAFETY: `before` slots from `first` on are this end's until they are passed, which needs `self`; a slot of plain data has its
         // size, the first of the ring is aligned to 128, and any bytes are values.
         let front = unsafe { std::slice::from_raw_parts(first.cast::<T>(), before) };
@@ -193,7 +192,7 @@ impl<T: Item + Plain> Peek<'_, T> {
     /// If these are more than there are.
     pub fn release(self, count: usize) {
         assert!(count <= self.count, "{count} items of {} there", self.count);
-        self.receiver.0.track.pass(count);
+        self.receiver.0.pass_lent(count);
     }
 }
 

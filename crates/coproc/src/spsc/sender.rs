@@ -31,7 +31,7 @@ impl<T: Item> Sender<T> {
     /// [`TrySendError::Full`], else as [`send`](Self::send); with the item.
     #[inline]
     pub fn try_send(&mut self, item: T) -> Result<(), TrySendError<T>> {
-        match self.0.ready(1) {
+        match self.0.try_ready(1) {
             Ok(_) => {
                 self.put(&item);
                 Ok(())
@@ -55,12 +55,10 @@ impl<T: Item> Sender<T> {
     pub fn send_slice(&mut self, items: &[T]) -> Result<(), SendSliceError> {
         let mut sent = 0;
         while sent < items.len() {
-            let stopped = |stop: Stop| SendSliceError { sent, reason: stop.of_send(()) };
-            let room = self.0.wait(1, Deadline::NEVER).map_err(stopped)?;
-            let some = &items[sent..];
-            let some = &some[..some.len().min(room)];
-            self.put_slice(some);
-            sent += some.len();
+            let rest = &items[sent..];
+            let count = self.0.wait_for_some(rest.len()).map_err(|stop| SendSliceError { sent, reason: stop.of_send(()) })?;
+            self.put_slice(&rest[..count]);
+            sent += count;
         }
         Ok(())
     }
@@ -143,7 +141,7 @@ impl<T: Item + Plain> Sender<T> {
     /// # Errors
     /// [`TrySendError::Full`] if there is not, else as [`claim`](Self::claim).
     pub fn try_claim(&mut self, count: usize) -> Result<Claim<'_, T>, TrySendError<()>> {
-        self.0.ready(count).map_err(|stop| stop.of_try_send(()))?;
+        self.0.try_ready(count).map_err(|stop| stop.of_try_send(()))?;
         Ok(Claim { sender: self, count })
     }
 }
@@ -182,7 +180,7 @@ impl<T: Item + Plain> Claim<'_, T> {
     /// The room: in one piece, or in two where it reaches past the end of the ring.
     pub fn as_mut_slices(&mut self) -> (&mut [T], &mut [T]) {
         let () = Self::ALIGNED;
-        let [(first, before), (second, after)] = self.sender.0.track.slots(self.count);
+        let [(first, before), (second, after)] = self.sender.0.lent(self.count);
         // SAFETY: `before` slots from `first` on are this end's until they are passed, which needs `self`; a slot of plain data has its
         // size, the first of the ring is aligned to 128, and any bytes are values.
         let front = unsafe { std::slice::from_raw_parts_mut(first.cast::<T>(), before) };
@@ -197,7 +195,7 @@ impl<T: Item + Plain> Claim<'_, T> {
     /// If these are more than it has.
     pub fn commit(self, count: usize) {
         assert!(count <= self.count, "{count} items of {} claimed", self.count);
-        self.sender.0.track.pass(count);
+        self.sender.0.pass_lent(count);
     }
 }
 

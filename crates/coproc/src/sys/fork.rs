@@ -2,7 +2,7 @@
 
 use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
@@ -84,12 +84,17 @@ impl Unforked {
         Self(number)
     }
 
-    /// The descriptor; `None` in a forked child. A fork while the caller has it leaves the child a copy.
+    /// Looks at the descriptor; `None` in a forked child, or if it was taken. No fork happens meanwhile.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
+        UNFORKED.lock().get(&self.0).map(|file| look(file.as_fd()))
+    }
+
+    /// The descriptor; `None` in a forked child, or if it was taken. A fork while the caller has it leaves the child a copy.
     pub(crate) fn get(&self) -> Option<Arc<OwnedFd>> {
         UNFORKED.lock().get(&self.0).map(Arc::clone)
     }
 
-    /// The descriptor, which this process has no more here.
+    /// Takes the descriptor out, once. A fork while the caller has it leaves the child a copy.
     pub(crate) fn take(&self) -> Option<Arc<OwnedFd>> {
         UNFORKED.lock().remove(&self.0)
     }
@@ -98,6 +103,6 @@ impl Unforked {
 impl Drop for Unforked {
     fn drop(&mut self) {
         // Closed after the lock is given back.
-        let _file = UNFORKED.lock().remove(&self.0);
+        drop(self.take());
     }
 }
