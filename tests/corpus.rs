@@ -4,9 +4,15 @@
 mod header;
 #[path = "../fuzz/body/message.rs"]
 mod message;
+#[path = "../fuzz/body/positions.rs"]
+mod positions;
+#[path = "../fuzz/body/queue.rs"]
+mod queue;
 
 use std::fs;
 use std::path::Path;
+
+use coproc_tests::watchdog;
 
 /// Gives each input of a target to its body; how many there are.
 fn replay(target: &str, check: fn(&[u8])) -> usize {
@@ -30,6 +36,17 @@ fn headers() {
 #[test]
 fn messages() {
     assert!(replay("message", message::check) >= 12);
+}
+
+#[test]
+fn queues() {
+    assert!(replay("queue", queue::check) >= 16);
+}
+
+#[test]
+fn positions() {
+    let _watch = watchdog(60, "strange bytes in queues and rings");
+    assert!(replay("positions", positions::check) >= 20);
 }
 
 /// Nothing but a few bytes at a time: what the body of a target cannot bear needs no search.

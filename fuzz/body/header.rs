@@ -13,7 +13,7 @@ pub(crate) fn check(input: &[u8]) {
 
     assert!(bytes.len() >= SIZE && size >= SIZE as u64 && header.size == size, "{header:?} of {size} bytes");
     assert_eq!(bytes[..8], *b"coproc\0\x01");
-    let kind = [Kind::Value, Kind::Array, Kind::Frozen, Kind::Queue, Kind::Parcel, Kind::LoanQueue];
+    let kind = [Kind::Value, Kind::Array, Kind::Frozen, Kind::Queue, Kind::Parcel, Kind::Ring, Kind::LoanQueue, Kind::Pipe];
     assert_eq!(kind[number(bytes, 12, 4) as usize - 1], header.kind);
     assert_eq!(number(bytes, 16, 16), header.id);
     assert_eq!(number(bytes, 32, 16), header.family);
