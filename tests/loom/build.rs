@@ -14,6 +14,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/lock.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     ("queue/waiting.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
+    ("ring/tether.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     // Tables of as many places as a model has processes, or the models would do nothing but walk over empty places.
     ("sync/rwlock.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
     ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
@@ -32,7 +33,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
 const ALLOWED: &str = "#[allow(dead_code, unused_imports, private_interfaces, private_bounds, clippy::all)]";
 
 /// What is copied.
-const SOURCES: &[&str] = &["sync", "queue", "loan", "layout.rs", "shareable.rs"];
+const SOURCES: &[&str] = &["sync", "queue", "loan", "ring", "spsc", "layout.rs", "shareable.rs"];
 
 fn main() {
     let library = Path::new(&env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../crates/coproc/src");

@@ -1,7 +1,9 @@
 //! Who is alive: what the model says. A thread of a model is a process, unless the model says otherwise.
 
 use std::fmt;
+use std::sync::Mutex;
 
+use crate::error::Result;
 use crate::world;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +39,38 @@ impl Thread {
 
     pub(crate) fn bits(self) -> u64 {
         self.0
+    }
+}
+
+pub(crate) const LARGEST: u64 = u64::MAX >> 24;
+
+/// A socket that is never cut: a model opens both ends before it begins, so that the lives of their holders count.
+#[derive(Debug)]
+pub(crate) struct Socket;
+
+#[derive(Debug)]
+pub(crate) struct Lifeline(Mutex<Option<Socket>>);
+
+impl Lifeline {
+    pub(crate) fn pair() -> Result<(Self, Self)> {
+        Ok((Self::adopt(Socket), Self::adopt(Socket)))
+    }
+
+    pub(crate) fn adopt(socket: Socket) -> Self {
+        Self(Mutex::new(Some(socket)))
+    }
+
+    /// Pipes alone need it, which are not modelled.
+    pub(crate) fn socket(&self) -> Option<Socket> {
+        unreachable!("a ring sends nothing by its socket")
+    }
+
+    pub(crate) fn take(&self) -> Option<Socket> {
+        self.0.lock().unwrap().take()
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        false
     }
 }
 

@@ -9,6 +9,7 @@ mod once;
 mod queue;
 mod rwlock;
 mod semaphore;
+mod spsc;
 mod wait;
 
 use std::sync::Arc;

@@ -27,6 +27,7 @@ pub(crate) mod error {
     pub enum Error {
         Empty,
         TooLarge { len: usize, size: usize },
+        Corrupted,
         Unfit(Unfit),
     }
 
@@ -72,25 +73,45 @@ pub(crate) mod ready {
 }
 
 pub(crate) mod message {
+    use crate::liveness::Socket;
+    use crate::segment::Segment;
     use crate::world;
 
-    /// What goes through a queue: a number whose bytes are watched for races.
-    pub trait Item: Sized {
+    /// What goes through a queue or a ring: a number whose bytes are watched for races. And the ends of rings.
+    pub trait Message: Sized {
+        const PLAIN: Option<IsPlain> = None;
+        fn write(&self, to: &mut Writer<'_>);
+        fn read(from: &mut Reader<'_>) -> Option<Self>;
+
+        fn write_each(values: &[Self], to: &mut Writer<'_>) {
+            values.iter().for_each(|value| value.write(to));
+        }
+
+        fn read_into(values: &mut [Self], from: &mut Reader<'_>) -> Option<()> {
+            values.iter_mut().try_for_each(|value| Self::read(from).map(|read| *value = read))
+        }
+    }
+
+    pub trait Item: Message {
         const SIZE: usize = 8;
         const LAYOUT: u64 = 0;
-        fn write(&self, to: &mut Writer);
-        fn read(from: &mut Reader) -> Option<Self>;
     }
 
-    impl Item for u64 {
-        fn write(&self, to: &mut Writer) {
-            world::Bytes::at(to.0).set(*self);
+    impl Message for u64 {
+        fn write(&self, to: &mut Writer<'_>) {
+            if let Writer::Slot(at) = to {
+                world::Bytes::at(*at).set(*self);
+            }
         }
 
-        fn read(from: &mut Reader) -> Option<Self> {
-            Some(world::Bytes::at(from.0).get())
+        fn read(from: &mut Reader<'_>) -> Option<Self> {
+            if let Reader::Slot(at) = from { Some(world::Bytes::at(*at).get()) } else { None }
         }
     }
+
+    impl Item for u64 {}
+
+    pub struct IsPlain;
 
     pub(crate) struct Landing<T>(Option<T>);
 
@@ -99,7 +120,7 @@ pub(crate) mod message {
             Self(None)
         }
 
-        pub(crate) fn read(&mut self, from: &mut Reader) {
+        pub(crate) fn read(&mut self, from: &mut Reader<'_>) {
             self.0 = T::read(from);
         }
 
@@ -108,18 +129,64 @@ pub(crate) mod message {
         }
     }
 
-    pub struct Writer(*mut u8);
-    pub struct Reader<'a>(*mut u8, std::marker::PhantomData<&'a ()>);
+    /// What an end of a ring leaves of itself.
+    #[derive(Default)]
+    pub struct Parcel {
+        segment: Option<Segment>,
+        socket: Option<Socket>,
+    }
 
-    impl Writer {
+    impl Parcel {
+        pub(crate) fn of(message: &impl Message) -> Self {
+            let mut parcel = Self::default();
+            message.write(&mut Writer::Parcel(&mut parcel));
+            parcel
+        }
+
+        pub(crate) fn open<M: Message>(mut self) -> Option<M> {
+            M::read(&mut Reader::Parcel(&mut self))
+        }
+    }
+
+    pub enum Writer<'a> {
+        Slot(*mut u8),
+        Parcel(&'a mut Parcel),
+    }
+
+    pub enum Reader<'a> {
+        Slot(*mut u8),
+        Parcel(&'a mut Parcel),
+    }
+
+    impl Writer<'_> {
         pub(crate) unsafe fn slot(at: *mut u8, _: usize) -> Self {
-            Self(at)
+            Self::Slot(at)
+        }
+
+        pub(crate) fn segment(&mut self, segment: &Segment) {
+            if let Self::Parcel(parcel) = self {
+                parcel.segment = Some(segment.clone());
+            }
+        }
+
+        pub(crate) fn file(&mut self, socket: Socket) {
+            if let Self::Parcel(parcel) = self {
+                parcel.socket = Some(socket);
+            }
         }
     }
 
     impl Reader<'_> {
         pub(crate) unsafe fn raw(at: *mut u8, _: usize, _: &[u8]) -> Self {
-            Self(at, std::marker::PhantomData)
+            Self::Slot(at)
+        }
+
+        pub(crate) fn segment(&mut self) -> Option<Segment> {
+            if let Self::Parcel(parcel) = self { parcel.segment.take() } else { None }
+        }
+
+        pub(crate) fn file(&mut self) -> Option<Socket> {
+            if let Self::Parcel(parcel) = self { parcel.socket.take() } else { None }
         }
     }
 }
@@ -136,6 +203,7 @@ pub(crate) mod segment {
     pub(crate) enum Kind {
         Queue,
         LoanQueue,
+        Ring,
     }
 
     #[allow(dead_code, reason = "as in the library")]
@@ -151,10 +219,15 @@ pub(crate) mod segment {
     struct Line([u64; 16]);
 
     /// Zeroed memory.
-    #[derive(Clone)]
+    #[derive(Clone, Debug)]
     pub(crate) struct Segment(Arc<Memory>);
 
-    struct Memory(NonNull<[Line]>);
+    #[derive(Debug)]
+    struct Memory {
+        lines: NonNull<[Line]>,
+        len: usize,
+        body: usize,
+    }
 
     // SAFETY: it holds words that are reached through the model's atomics and bytes only.
     unsafe impl Send for Memory {}
@@ -164,7 +237,7 @@ pub(crate) mod segment {
     impl Drop for Memory {
         fn drop(&mut self) {
             // SAFETY: made by `into_raw` in `create`, once.
-            drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+            drop(unsafe { Box::from_raw(self.lines.as_ptr()) });
         }
     }
 
@@ -199,15 +272,15 @@ pub(crate) mod segment {
             let lines = vec![Line([0; 16]); plan.body.div_ceil(128)].into_boxed_slice();
             // SAFETY: what `into_raw` gives is not null.
             let lines = unsafe { NonNull::new_unchecked(Box::into_raw(lines)) };
-            Ok(Self(Arc::new(Memory(lines))))
+            Ok(Self(Arc::new(Memory { lines, len: plan.len, body: plan.body })))
         }
 
         pub(crate) fn body(&self) -> NonNull<u8> {
-            self.0.0.cast()
+            self.0.lines.cast()
         }
 
         pub(crate) fn len(&self) -> usize {
-            unreachable!("a model attaches no segment")
+            self.0.len
         }
 
         pub(crate) fn body_size(&self) -> usize {
@@ -219,11 +292,19 @@ pub(crate) mod segment {
         }
 
         pub(crate) fn expect(&self, _: Kind, _: u64, _: &str) -> Result<()> {
-            unreachable!("a model attaches no segment")
+            Ok(())
         }
 
-        pub(crate) fn expect_body(&self, _: Option<usize>) -> Result<()> {
-            unreachable!("a model attaches no segment")
+        pub(crate) fn expect_body(&self, body: Option<usize>) -> Result<()> {
+            assert_eq!(body, Some(self.0.body));
+            Ok(())
         }
+
+        /// All processes of a model are one: whether one has an end twice is not modelled.
+        pub(crate) fn take_end(&self, _: usize) -> bool {
+            true
+        }
+
+        pub(crate) fn leave_end(&self, _: usize) {}
     }
 }

@@ -321,7 +321,8 @@ pub(crate) fn get() -> Arc<World> {
 }
 
 pub(crate) fn me() -> Me {
-    ME.with(Cell::get)
+    // What is dropped on the way out of a thread that was killed, or of a model that fails, is nobody's.
+    if std::thread::panicking() { Me { dead: true, ..Me::default() } } else { ME.with(Cell::get) }
 }
 
 fn change_me(change: impl FnOnce(&mut Me)) {
