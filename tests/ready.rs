@@ -8,7 +8,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use coproc::{Event, Queue, RecvError, SendError, SharedValue, Watch, ready, wait_any, wait_any_timeout};
+use coproc::{
+    Event, Pipe, Queue, Receiver, RecvError, SendError, Sender, SharedValue, Watch, ready, spsc, wait_any, wait_any_timeout,
+};
 use coproc_pool::Process;
 use coproc_tests::{kill, until, watchdog};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -224,4 +226,63 @@ fn a_dropped_task_takes_nothing() {
     queue.send(2).unwrap();
     block_on(ready(queue.observe())).unwrap();
     assert_eq!(queue.len(), 1, "being ready takes nothing");
+}
+
+#[test]
+fn ends_of_rings_and_pipes_are_ready_with_others() {
+    fn send(mut sender: Sender<u32>, pipe: Pipe, go: Queue<u32>) {
+        for order in &go {
+            match order {
+                0 => sender.send(7).unwrap(),
+                _ => pipe.send(b"seven").unwrap(),
+            }
+        }
+    }
+    let _watchdog = watchdog(60, "waiting for a ring and a pipe");
+    let (sender, mut receiver) = spsc::<u32>(1).unwrap();
+    let (here, there) = Pipe::pair().unwrap();
+    let go = Queue::new(1).unwrap();
+    let process = Process::spawn(send, (sender, there, &go)).unwrap();
+    assert_eq!(wait_any_timeout(&[&receiver, &here], Duration::ZERO), None);
+    for round in 0..200 {
+        go.send(round % 2).unwrap();
+        match wait_any(&[&receiver, &here]) {
+            0 => assert_eq!((round % 2, receiver.try_recv()), (0, Ok(7))),
+            _ => assert_eq!((round % 2, here.try_recv()), (1, Ok(b"seven".to_vec()))),
+        }
+    }
+    let watches = [Watch::new(receiver.observe()).unwrap(), Watch::new(here.observe()).unwrap()];
+    watches.iter().for_each(|watch| watch.arm().unwrap());
+    assert!(watches.iter().all(|watch| !is_readable(watch, Duration::ZERO)));
+    kill(process.pid());
+    assert!(watches.iter().all(|watch| is_readable(watch, LONG)), "the other ends have died");
+    assert_eq!(receiver.recv(), Err(RecvError::Disconnected));
+    assert_eq!(here.recv(), Err(RecvError::Disconnected));
+    assert_eq!(wait_any(&[&receiver]), 0);
+    assert_eq!(wait_any(&[&here]), 0);
+}
+
+#[test]
+fn tasks_send_and_receive_by_rings_and_pipes() {
+    fn echo(mut from: Receiver<u32>, mut to: Sender<u32>, pipe: Pipe) {
+        for n in &mut from {
+            to.send(n + 1).unwrap();
+            pipe.send(&n.to_ne_bytes()).unwrap();
+        }
+    }
+    let _watchdog = watchdog(60, "tasks at rings and pipes");
+    let ((mut to, from), (back, mut answers)) = (spsc(1).unwrap(), spsc(1).unwrap());
+    let (here, there) = Pipe::pair().unwrap();
+    let process = Process::spawn(echo, (from, back, there)).unwrap();
+    block_on(async {
+        for n in 0..200_u32 {
+            to.send_async(n).await.unwrap();
+            assert_eq!(answers.recv_async().await, Ok(n + 1));
+            assert_eq!(here.recv_async().await, Ok(n.to_ne_bytes().to_vec()));
+        }
+        drop(to);
+        assert_eq!(answers.recv_async().await, Err(RecvError::Closed));
+        assert_eq!(here.recv_async().await, Err(RecvError::Closed));
+    });
+    process.join().unwrap();
 }

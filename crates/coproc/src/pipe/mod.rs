@@ -10,6 +10,7 @@ mod frame;
 mod handles;
 mod methods;
 mod one_way;
+mod ready;
 mod recv;
 mod send;
 mod way;

@@ -50,8 +50,8 @@ pub struct PipeSender {
 
 /// The receiving end of a [`channel`]. As an end of a [`Pipe`](crate::Pipe) is, which says what happens when it is dropped, given away, or dies.
 pub struct PipeReceiver {
-    link: Link,
-    inside: Way<In>,
+    pub(super) link: Link,
+    pub(super) inside: Way<In>,
 }
 
 impl PipeSender {

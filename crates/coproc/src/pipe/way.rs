@@ -5,9 +5,11 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU32;
 
 use super::methods::NEVER;
-use crate::ring::{Bell, Stop};
+use crate::ring::{Bell, Look, Stop};
+use crate::segment::Segment;
 use crate::sync::{Held, Patience, RawLock};
 
 /// One direction: this process's side of its ring.
@@ -41,6 +43,16 @@ impl<S> Way<S> {
         if let Ok(mut side) = self.turn(NEVER) {
             last(&mut side);
         }
+    }
+
+    /// Announces a sleeper at this side.
+    pub(super) fn announce(&self) -> (&AtomicU32, u32) {
+        self.bell.announce()
+    }
+
+    /// What waits for it in the place of a thread; the ring lies in this segment.
+    pub(super) fn look(&self, segment: Segment) -> Look {
+        Look::new(self.bell, segment)
     }
 
     /// Whether the other end has said that it is done.

@@ -204,3 +204,15 @@ plain_errors! {
         TooManyDescriptors: "no free descriptors for what the message names (RLIMIT_NOFILE)",
     }
 }
+
+/// `Empty` and `Busy` are answers of calls that do not wait; who waits does not get them.
+impl From<TryRecvError> for RecvError {
+    fn from(error: TryRecvError) -> Self {
+        match error {
+            TryRecvError::Disconnected => Self::Disconnected,
+            TryRecvError::Corrupted => Self::Corrupted,
+            TryRecvError::TooManyDescriptors => Self::TooManyDescriptors,
+            TryRecvError::Closed | TryRecvError::Empty | TryRecvError::Busy => Self::Closed,
+        }
+    }
+}

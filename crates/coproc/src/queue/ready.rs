@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU32;
 use super::ring::{End, Ring};
 use super::{Queue, RecvError, SendError, TryRecvError, TrySendError};
 use crate::message::Item;
-use crate::ready::{Observer, Waitable, ready};
+use crate::ready::{Observer, Waitable, give_way, wait};
 use crate::segment::Segment;
 use crate::sync::WaitWord;
 
@@ -68,7 +68,7 @@ impl<T: Item> Queue<T> {
         Side { ring: self.ring, end, segment: Segment::clone(&self.segment) }
     }
 
-    /// What a [`Watch`](crate::Watch) or [`ready`] waits for: that something can be received, or nothing will come any more. It is no further handle
+    /// What a [`Watch`](crate::Watch) or [`ready`](fn@crate::ready) waits for: that something can be received, or nothing will come any more. It is no further handle
     /// of the queue: it keeps nobody waiting for this process.
     pub fn observe(&self) -> Observer {
         Observer::new(self.side(End::Recv))
@@ -92,10 +92,7 @@ impl<T: Item> Queue<T> {
                 Err(TrySendError::Disconnected(item)) => return Err(SendError::Disconnected(item)),
                 Err(TrySendError::Corrupted(item)) => return Err(SendError::Corrupted(item)),
             };
-            // Without a thread that could wait for it, the task looks again and again.
-            if ready(Observer::new(self.side(End::Send))).await.is_err() {
-                give_way().await;
-            }
+            wait(Observer::new(self.side(End::Send))).await;
         }
     }
 
@@ -109,14 +106,9 @@ impl<T: Item> Queue<T> {
                 Ok(item) => return Ok(item),
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Busy) => give_way().await,
-                Err(TryRecvError::Closed) => return Err(RecvError::Closed),
-                Err(TryRecvError::Disconnected) => return Err(RecvError::Disconnected),
-                Err(TryRecvError::Corrupted) => return Err(RecvError::Corrupted),
-                Err(TryRecvError::TooManyDescriptors) => return Err(RecvError::TooManyDescriptors),
+                Err(error) => return Err(error.into()),
             }
-            if ready(self.observe()).await.is_err() {
-                give_way().await;
-            }
+            wait(self.observe()).await;
         }
     }
 }
@@ -138,16 +130,4 @@ impl<T: Item> Waitable for Queue<T> {
     fn ask_kernel(&self) {
         self.segment.is_alone();
     }
-}
-
-/// Lets other tasks run, once.
-fn give_way() -> impl Future<Output = ()> {
-    let mut given = false;
-    std::future::poll_fn(move |context| {
-        if std::mem::replace(&mut given, true) {
-            return std::task::Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
 }

@@ -9,6 +9,7 @@ mod watch;
 mod watcher;
 
 pub use task::{Ready, ready};
+pub(crate) use task::{give_way, wait};
 pub use watch::Watch;
 
 use std::fmt;

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use super::Waitable;
 use super::watcher::{Registered, Target};
+use super::{Observer, Waitable};
 use crate::error::Result;
 
 /// Waits, as a task, until this object is ready. Nothing is taken: another may be quicker.
@@ -60,6 +60,25 @@ impl<W: Waitable + Clone + Send + Sync + Unpin + 'static> Future for Ready<W> {
         }
         Poll::Pending
     }
+}
+
+/// Waits, as a task, until this is ready. Where the system has no thread for that, the task looks again and again.
+pub(crate) async fn wait(object: Observer) {
+    if ready(object).await.is_err() {
+        give_way().await;
+    }
+}
+
+/// Lets other tasks run, once.
+pub(crate) fn give_way() -> impl Future<Output = ()> {
+    let mut given = false;
+    std::future::poll_fn(move |context| {
+        if std::mem::replace(&mut given, true) {
+            return Poll::Ready(());
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 impl<W> fmt::Debug for Ready<W> {

@@ -104,10 +104,15 @@ impl Tether {
 
     /// Asks the kernel whether the other end is there. While a process has it, that process's life counts: copies of the socket may lie about, as
     /// in the workers of a pool that were all given the same items. While it is on its way, the socket does.
-    fn ask(&self, track: &Track) {
+    pub(crate) fn ask(&self, track: &Track) {
         if track.other_is_dead() || self.lifeline.is_cut() {
             self.cut.store(true, Ordering::Relaxed);
         }
+    }
+
+    /// Whether the other end was found dead.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::Relaxed)
     }
 
     #[inline]
@@ -119,14 +124,14 @@ impl Tether {
         if track.end() == End::Recv {
             return self.end_of_file(track, want);
         }
-        Err(if self.cut.load(Ordering::Relaxed) { Stop::Disconnected } else { Stop::Wait })
+        Err(if self.is_cut() { Stop::Disconnected } else { Stop::Wait })
     }
 
     /// What a receiver that finds too little is told: if the sender has gone, first look once more at what it left.
     fn end_of_file(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
         let stop = if track.is_closed_by(End::Send) {
             Stop::Closed
-        } else if self.cut.load(Ordering::Relaxed) {
+        } else if self.is_cut() {
             Stop::Disconnected
         } else {
             return Err(Stop::Wait);

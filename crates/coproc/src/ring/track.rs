@@ -184,6 +184,16 @@ impl Track {
         [(self.slot(index), first), (self.slot(0), count - first)]
     }
 
+    /// Where this end's next slot lies.
+    ///
+    /// # Panics
+    /// If none is known to be this end's.
+    #[inline]
+    pub(crate) fn next_slot(&self) -> *mut u8 {
+        assert!(self.free > 0);
+        self.slot(self.index)
+    }
+
     #[inline]
     fn slot(&self, index: usize) -> *mut u8 {
         // Inside, by invariant 2.
@@ -224,7 +234,7 @@ impl Track {
     /// # Safety
     /// It is used no longer than the ring is mapped.
     pub(crate) unsafe fn bell(&self) -> Bell {
-        Bell { signals: NonNull::from(&self.control().signals), end: self.end }
+        Bell { control: self.control, capacity: self.capacity, end: self.end }
     }
 
     /// From now on this process, of this identity, has the end.
@@ -239,14 +249,7 @@ impl Track {
 
     /// Whether the process that had the other end last has died, and had it to its death. Asks the kernel.
     pub(crate) fn other_is_dead(&self) -> bool {
-        let word = &self.control().signals.holders[self.end.other() as usize];
-        let holder = word.load(Ordering::Relaxed);
-        // Strange bits are nobody's identity. If the word is still the same after the death, its last store was not to give the end away: the
-        // kernel says that it is dead after all its stores.
-        holder != 0
-            && holder <= liveness::LARGEST
-            && !liveness::is_alive((&raw const *word).cast(), holder)
-            && word.load(Ordering::Relaxed) == holder
+        self.control().signals.holder_is_dead(self.end.other())
     }
 
     /// This end is done.
@@ -265,6 +268,18 @@ impl Track {
 }
 
 impl Signals {
+    /// Whether the process that had this end last has died, and had it to its death.
+    fn holder_is_dead(&self, end: End) -> bool {
+        let word = &self.holders[end as usize];
+        let holder = word.load(Ordering::Relaxed);
+        // Strange bits are nobody's identity. If the word is still the same after the death, its last store was not to give the end away: the
+        // kernel says that it is dead after all its stores.
+        holder != 0
+            && holder <= liveness::LARGEST
+            && !liveness::is_alive((&raw const *word).cast(), holder)
+            && word.load(Ordering::Relaxed) == holder
+    }
+
     /// Where this end sleeps.
     #[inline]
     fn of(&self, end: End) -> &WaitWord {
@@ -280,10 +295,11 @@ impl Signals {
 
 /// What a thread can do at an end while another thread has the track.
 ///
-/// `signals` is mapped as long as this is used.
+/// `control` is mapped as long as this is used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bell {
-    signals: NonNull<Signals>,
+    control: NonNull<Control>,
+    capacity: usize,
     end: End,
 }
 
@@ -293,9 +309,13 @@ unsafe impl Send for Bell {}
 unsafe impl Sync for Bell {}
 
 impl Bell {
+    fn control(&self) -> &Control {
+        // SAFETY: it is mapped, as `Track::bell`'s caller said; any bytes are a `Control`.
+        unsafe { self.control.as_ref() }
+    }
+
     fn signals(&self) -> &Signals {
-        // SAFETY: it is mapped, as `Track::bell`'s caller said; any bytes are `Signals`.
-        unsafe { self.signals.as_ref() }
+        &self.control().signals
     }
 
     /// Wakes the thread of this end that sleeps.
@@ -306,6 +326,28 @@ impl Bell {
     /// Whether the other end has said that it is done.
     pub(crate) fn is_closed_there(&self) -> bool {
         self.signals().is_closed_by(self.end.other())
+    }
+
+    /// Whether the process that has the other end has died. Asks the kernel.
+    pub(crate) fn other_is_dead(&self) -> bool {
+        self.signals().holder_is_dead(self.end.other())
+    }
+
+    /// Announces a sleeper at this end: where it sleeps, and on which value.
+    pub(crate) fn announce(&self) -> (&AtomicU32, u32) {
+        let here = self.signals().of(self.end);
+        (here.word(), here.mark())
+    }
+
+    /// Whether the end has a slot that it may use: there is room for the sender, or something for the receiver. Impossible positions count as
+    /// that: who uses them is told.
+    pub(crate) fn is_turn(&self) -> bool {
+        // Acquire: pairs with the Release in `pass`, so that who asks after a wake sees what woke it.
+        let [sent, received] = self.control().positions.each_ref().map(|position| position.0.load(Ordering::Acquire));
+        match self.end {
+            End::Send => sent.wrapping_sub(received) != self.capacity as u64,
+            End::Recv => sent != received,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod ready;
 mod receiver;
 mod sender;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Ring;
-use crate::message::{Item, Message, Reader, Writer};
+use crate::message::{Item, Landing, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::ring::{End, Stop};
@@ -22,7 +22,8 @@ impl<T: Item> Receiver<T> {
     /// [`RecvError::Closed`] if the sender was dropped and all is received, [`RecvError::Disconnected`] if it died.
     #[inline]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        self.take_until(Deadline::NEVER).map_err(RecvError::from)?.ok_or(RecvError::Corrupted)
+        self.0.wait(1, Deadline::NEVER)?;
+        self.take().ok_or(RecvError::Corrupted)
     }
 
     /// Takes an item if there is one. Never waits.
@@ -42,10 +43,8 @@ impl<T: Item> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], else as [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, time: Duration) -> Result<T, RecvTimeoutError> {
-        match self.take_until(Deadline::after(time)) {
-            Ok(item) => item.ok_or(RecvTimeoutError::Corrupted),
-            Err(stop) => Err(stop.into()),
-        }
+        self.0.wait(1, Deadline::after(time))?;
+        self.take().ok_or(RecvTimeoutError::Corrupted)
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless there is
@@ -108,21 +107,15 @@ impl<T: Item> Receiver<T> {
         !self.0.tether.is_mine() || self.0.track.is_closed_by(End::Send)
     }
 
-    /// `None` is an item that was taken and is no value of its type.
-    #[inline]
-    fn take_until(&mut self, deadline: Deadline) -> Result<Option<T>, Stop> {
-        self.0.wait(1, deadline)?;
-        Ok(self.take())
-    }
-
-    /// Takes an item that is there.
+    /// Takes an item that is there; `None` if it is no value of its type.
     #[inline]
     fn take(&mut self) -> Option<T> {
-        let [(slot, _), _] = self.0.track.slots(1);
+        let slot = self.0.track.next_slot();
+        let mut item = Landing::new();
         // SAFETY: the slot has `T::SIZE` bytes.
-        let item = T::read(&mut unsafe { Reader::raw(slot, T::SIZE, &[]) });
+        item.read(&mut unsafe { Reader::raw(slot, T::SIZE, &[]) });
         self.0.track.pass(1);
-        item
+        item.into_item()
     }
 }
 
@@ -213,10 +206,9 @@ impl<T: Item> Iterator for Iter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            match self.receiver.take_until(Deadline::NEVER) {
-                Ok(Some(item)) => return Some(item),
-                Ok(None) => {}
-                Err(_) => return None,
+            self.receiver.0.wait(1, Deadline::NEVER).ok()?;
+            if let Some(item) = self.receiver.take() {
+                return Some(item);
             }
         }
     }

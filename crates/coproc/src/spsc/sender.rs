@@ -98,7 +98,7 @@ impl<T: Item> Sender<T> {
     /// Sends an item for which there is room.
     #[inline]
     fn put(&mut self, item: &T) {
-        let [(slot, _), _] = self.0.track.slots(1);
+        let slot = self.0.track.next_slot();
         // SAFETY: the slot has `T::SIZE` bytes, and is this end's to write until it is passed.
         item.write(&mut unsafe { Writer::slot(slot, T::SIZE) });
         self.0.track.pass(1);
