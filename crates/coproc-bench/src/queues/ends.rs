@@ -79,6 +79,25 @@ impl<const N: usize> Load for [u64; N] {
     }
 }
 
+/// A message of as many bytes as the one that a socket carries, of which the first are a number.
+struct Short;
+
+impl Short {
+    #[inline(always)]
+    fn of(number: u64) -> [u8; socket::MESSAGE] {
+        let mut message = [7; socket::MESSAGE];
+        message[..8].copy_from_slice(&number.to_le_bytes());
+        message
+    }
+}
+
+#[inline(always)]
+fn recv_short(from: &coproc::PipeReceiver) -> u64 {
+    let mut message = [0; socket::MESSAGE];
+    assert_eq!(from.recv_into(&mut message), Ok(message.len()));
+    message[..8].iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte))
+}
+
 /// The same line for each end into which numbers go one by one.
 macro_rules! sends {
     ($([$($t:tt)*] $end:ty: |$to:ident, $number:ident| $send:expr;)*) => {
@@ -110,6 +129,7 @@ macro_rules! receives {
 sends! {
     [T: Load + Item] Queue<T>: |to, n| to.send(T::of(n)).unwrap();
     [T: Load + Item] coproc::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
+    [] coproc::PipeSender: |to, n| to.send(&Short::of(n)).unwrap();
     [T: Load] Arc<ArrayQueue<T>>: |to, n| poll(|| to.push(T::of(n)).ok());
     [T: Load] crossbeam_channel::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
     [T: Load] kanal::Sender<T>: |to, n| to.send(T::of(n)).unwrap();
@@ -124,6 +144,7 @@ sends! {
 receives! {
     [T: Load + Item] Queue<T>: |from| from.recv().unwrap().number();
     [T: Load + Item] coproc::Receiver<T>: |from| from.recv().unwrap().number();
+    [] coproc::PipeReceiver: |from| recv_short(from);
     [T: Load] Arc<ArrayQueue<T>>: |from| poll(|| from.pop()).number();
     [T: Load] crossbeam_channel::Receiver<T>: |from| from.recv().unwrap().number();
     [T: Load] kanal::Receiver<T>: |from| from.recv().unwrap().number();
@@ -208,6 +229,8 @@ plugs! {
     [T: Item] Queue<T> => Self: |it| Ok(it);
     [T: Item] coproc::Sender<T> => Self: |it| Ok(it);
     [T: Item] coproc::Receiver<T> => Self: |it| Ok(it);
+    [] coproc::PipeSender => Self: |it| Ok(it);
+    [] coproc::PipeReceiver => Self: |it| Ok(it);
     [E: Message] Bulk<E> => Self: |it| Ok(it);
     [] futex::Way => Self: |it| Ok(it);
     [] pipe::Address => (pipe::Sender, pipe::Receiver): |it| Ok(it.open()?);

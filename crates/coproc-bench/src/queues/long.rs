@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use coproc::{Message, Queue};
+use coproc::{Message, PipeReceiver, PipeSender, Queue};
 
 use super::ends::{Plug, Receives, Sends};
 use super::stream::between_processes;
@@ -11,7 +11,8 @@ use crate::measure::{Contest, Pinned, Result, Sample, Table};
 use crate::peers::copy::Through;
 
 /// A message, in words. The first and the last hold its number.
-const WORDS: usize = (1 << 20) / size_of::<u64>();
+const WORDS: usize = BYTES / size_of::<u64>();
+const BYTES: usize = 1 << 20;
 const MESSAGES: u64 = 40;
 /// How many words fit the queue.
 const CAPACITY: usize = 4096;
@@ -71,6 +72,63 @@ impl Receives for End {
     }
 }
 
+/// The ends of a channel, with the message that is sent or has been received.
+#[derive(Message)]
+struct To(PipeSender);
+
+#[derive(Message)]
+struct From(PipeReceiver);
+
+struct Buffered<E> {
+    end: E,
+    message: Vec<u8>,
+}
+
+impl<E> Buffered<E> {
+    fn new(end: E) -> Self {
+        Self { end, message: vec![1; BYTES] }
+    }
+}
+
+impl Plug for To {
+    type End = Buffered<PipeSender>;
+
+    fn plug(self) -> Result<Self::End> {
+        Ok(Buffered::new(self.0))
+    }
+}
+
+impl Plug for From {
+    type End = Buffered<PipeReceiver>;
+
+    fn plug(self) -> Result<Self::End> {
+        Ok(Buffered::new(self.0))
+    }
+}
+
+impl Sends for Buffered<PipeSender> {
+    fn send_all(&mut self, numbers: Range<u64>) {
+        for number in numbers {
+            self.message[..8].copy_from_slice(&number.to_le_bytes());
+            self.message[BYTES - 8..].copy_from_slice(&number.to_le_bytes());
+            self.end.send(&self.message).unwrap();
+        }
+    }
+}
+
+impl Receives for Buffered<PipeReceiver> {
+    fn recv_all(&mut self, count: u64) -> u64 {
+        let mut sum = 0;
+        for _ in 0..count {
+            assert_eq!(self.end.recv_into(&mut self.message), Ok(BYTES));
+            let (first, last) = (&self.message[..8], &self.message[BYTES - 8..]);
+            assert_eq!(first, last, "the message is torn");
+            sum += first.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte));
+        }
+        sum
+    }
+}
+
 /// The two copies of each message and nothing else, in one thread.
 fn copies(cpus: &[usize], buffer: usize) -> Result<Sample> {
     let _pinned = Pinned::to(&cpus[..1])?;
@@ -89,13 +147,24 @@ fn copies(cpus: &[usize], buffer: usize) -> Result<Sample> {
 }
 
 pub(super) fn contest(table: &mut Table, cpus: &[usize]) -> Result<()> {
+    const CHANNEL: &str = "message of 1 MiB, channel";
+    const MEMCPY: &str = "memcpy into as much room as a channel has and out, one thread";
+
+    let room = coproc::channel()?.0.capacity();
     let words = Words { queue: Queue::new(CAPACITY)? };
     let mut contest = Contest::default();
     contest.ours("message of 1 MiB, Queue<u64>, send_slice and recv_into", || {
         between_processes(cpus, MESSAGES, vec![words.clone()], vec![words.clone()])
     });
+    contest.ours(CHANNEL, || {
+        let (to, from) = coproc::channel()?;
+        between_processes(cpus, MESSAGES, vec![To(to)], vec![From(from)])
+    });
+    contest.peer(MEMCPY, || copies(cpus, room));
     contest.peer("memcpy into 32 KiB and out, one thread", || copies(cpus, 32 << 10));
     contest.peer("memcpy into 1 MiB and out, one thread", || copies(cpus, 1 << 20));
+    // At least 0.8 of its rate.
+    contest.goal(CHANNEL, MEMCPY, 1.25);
     table.hold(contest)
 }
 

@@ -27,6 +27,8 @@ const CAPACITY: usize = 1024;
 const CROSSBEAM: &str = "crossbeam-channel (threads)";
 const ARRAY: &str = "crossbeam_queue::ArrayQueue (threads)";
 const KANAL: &str = "kanal (threads)";
+const SOCKET: &str = "socketpair, SEQPACKET (threads)";
+const CHANNEL: &str = "messages of 64 B, 1 to 1, channel";
 const ICEORYX2: &str = "iceoryx2, polling (processes)";
 
 pub(super) fn contests(table: &mut Table, cpus: &[usize]) -> Result<()> {
@@ -148,11 +150,16 @@ fn items<T: Load + Item>(table: &mut Table, cpus: &[usize], case: &str, counts: 
     contest.ours(case, || stream::between_processes(cpus, counts, vec![queue.clone()], vec![queue.clone()]));
     with_peers::<T>(&mut contest, cpus, counts, 1);
     if size_of::<T>() == socket::MESSAGE {
-        contest.peer("socketpair, SEQPACKET (threads)", || {
+        contest.ours(CHANNEL, || {
+            let (to, from) = coproc::channel()?;
+            stream::between_processes(cpus, counts, vec![to], vec![from])
+        });
+        contest.peer(SOCKET, || {
             let (to, from) = socket::Socket::pair()?;
             stream::between_threads(cpus, FEWER, vec![to], vec![from])
         });
     }
+    contest.goal(CHANNEL, SOCKET, 0.125);
     for peer in [CROSSBEAM, ARRAY, KANAL] {
         contest.goal(case, peer, 1.0);
     }
