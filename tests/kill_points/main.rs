@@ -13,6 +13,7 @@ mod pipes;
 mod processes;
 mod queues;
 mod readers;
+mod rings;
 mod semaphores;
 
 use std::io;
@@ -92,6 +93,7 @@ fn table() -> Vec<Box<dyn Operation>> {
         semaphores::lines(),
         queues::lines(),
         loans::lines(),
+        rings::lines(),
         pipes::lines(),
         memory::lines(),
         processes::lines(),

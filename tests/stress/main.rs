@@ -10,7 +10,7 @@ mod loan;
 mod mutex;
 mod pipe;
 mod queue;
-mod rings;
+mod ring;
 mod rwlock;
 mod semaphore;
 

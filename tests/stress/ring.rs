@@ -1,4 +1,4 @@
-//! A ring after the other, of which one end is killed.
+//! A ring, of which one end dies.
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Instant;
