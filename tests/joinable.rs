@@ -1,13 +1,15 @@
 //! A queue of tasks that somebody waits for.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use coproc::{
-    Event, JoinTimeoutError, JoinableQueue, NoTask, RecvError, Result, SharedArray, SharedValue, TasksLost, TryRecvError,
+    Event, Item, JoinTimeoutError, JoinableQueue, Message, NoTask, Reader, RecvError, Result, SharedArray, SharedValue,
+    TasksLost, TryRecvError, Writer,
 };
 use coproc_pool::Process;
 use coproc_tests::{kill, pause, watchdog};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 const SHORT: Duration = Duration::from_millis(30);
 const SOON: Duration = Duration::from_secs(20);
@@ -93,5 +95,81 @@ fn threads_of_one_process_may_say_it_for_each_other() -> Result<()> {
     }
     tasks.join().unwrap();
     assert_eq!(tasks.task_done(), Err(NoTask));
+    Ok(())
+}
+
+/// A task may send another before it is done: there is always one, in the queue or in hand.
+#[test]
+fn join_does_not_return_between_a_task_and_the_one_that_it_sends() -> Result<()> {
+    const TASKS: u64 = 200_000;
+    fn work(tasks: JoinableQueue<u64>, done: SharedArray<AtomicU64>) -> Result<()> {
+        while let Ok(task) = tasks.recv() {
+            spin();
+            if task > 1 {
+                tasks.send(task - 1)?;
+            }
+            done[0].fetch_add(1, Ordering::Relaxed);
+            tasks.task_done().map_err(coproc::Error::other)?;
+            spin();
+        }
+        Ok(())
+    }
+    /// So that who looks meets each state.
+    fn spin() {
+        (0..20).for_each(|_| std::hint::spin_loop());
+    }
+    const DEAD: u64 = 4;
+    let _watch = watchdog(120, "a task that sends itself");
+    for workers in [1, 2] {
+        let (tasks, done) = (JoinableQueue::new(2)?, SharedArray::<AtomicU64>::zeroed(1)?);
+        for task in 0..DEAD {
+            // Who looks at what the workers have in hand asks the kernel about these first, which takes it a moment.
+            tasks.send(task)?;
+            Process::spawn(|tasks: JoinableQueue<u64>| tasks.recv().unwrap(), (&tasks,))?.join()?;
+        }
+        let workers = (0..workers).map(|_| Process::spawn(work, (&tasks, &done))).collect::<Result<Vec<_>>>()?;
+        tasks.send(TASKS)?;
+        let end = loop {
+            match tasks.join_timeout(Duration::ZERO) {
+                Err(JoinTimeoutError::Timeout) => {}
+                end => break end,
+            }
+        };
+        assert_eq!((end, done[0].load(Ordering::Relaxed)), (Err(JoinTimeoutError::Lost(TasksLost(DEAD))), TASKS));
+        tasks.join().unwrap();
+        tasks.close();
+        for worker in workers {
+            worker.join()?;
+        }
+    }
+    Ok(())
+}
+
+/// Panics when it is read.
+#[derive(Debug, PartialEq)]
+struct Unreadable;
+
+impl Message for Unreadable {
+    const BOUND: Option<usize> = Some(1);
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.bytes(&[1]);
+    }
+
+    fn read(_: &mut Reader<'_>) -> Option<Self> {
+        panic!("not to be read")
+    }
+}
+
+impl Item for Unreadable {
+    const LAYOUT: u64 = 1;
+}
+
+#[test]
+fn a_task_that_panics_when_it_is_read_is_not_taken() -> Result<()> {
+    let tasks = JoinableQueue::new(1)?;
+    tasks.send(Unreadable)?;
+    assert!(catch_unwind(AssertUnwindSafe(|| tasks.recv())).is_err());
+    assert_eq!((tasks.len(), tasks.task_done()), (1, Err(NoTask)));
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! A queue of tasks: somebody can wait until all of them are done.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use super::ring::{End, Stop};
@@ -219,7 +219,8 @@ impl<T: Item> JoinableQueue<T> {
 
     fn take_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
         let ring = &self.queue.ring;
-        let must_wait = || ring.must_wait(End::Recv) || self.ledger.place(liveness::known_identity()).is_none();
+        let me = Thread::current().map_err(|_| Stop::Corrupted)?.identity();
+        let must_wait = || ring.must_wait(End::Recv) || self.ledger.place(me).is_none();
         let is_alone = || self.queue.segment.is_alone();
         wait_for(&ring.signals().not_empty, deadline, must_wait, || ring.is_drained(), is_alone, |patience| self.take(patience))
     }
@@ -233,10 +234,13 @@ impl<T: Item> JoinableQueue<T> {
         let place = self.ledger.place(me).ok_or(Stop::Wait)?;
         let mut task = Landing::new();
         self.queue.pass_out(1, patience, |_, reader| {
+            // First, since it may panic; then nothing was taken.
+            task.read(reader);
             // Before the task is out of the queue, so that at each moment it is in the one or in the other. Who is killed here leaves a count that
             // is one too high, of the dead.
             place.fetch_add(1, Ordering::Relaxed);
-            task.read(reader);
+            // Release: pairs with the fence in `is_all_done`, by the receivers' position, which is stored next.
+            fence(Ordering::Release);
         })?;
         let task = task.into_item();
         if task.is_none() {
@@ -245,12 +249,27 @@ impl<T: Item> JoinableQueue<T> {
         Ok(task)
     }
 
+    /// Whether there was a moment at which nothing was in the queue and in the hands of the living.
+    ///
+    /// From the moment at which the queue was empty nothing is taken while nothing is sent, so each count, once seen as 0, stays 0. If something was
+    /// sent meanwhile, as a task may send others before it is done, this has seen nothing.
+    fn is_all_done(&self) -> bool {
+        let ring = &self.queue.ring;
+        let sent = ring.sent();
+        if !self.queue.is_empty() {
+            return false;
+        }
+        // Acquire: pairs with the fence in `take`; a task that is not in the queue any more is counted.
+        fence(Ordering::Acquire);
+        // The Acquire with which it sees a count of 0 shows too what was sent before.
+        !self.ledger.is_any_at_work() && ring.sent() == sent
+    }
+
     /// How many tasks were lost, when all others are done; `None` if the time is over.
     fn join_until(&self, deadline: Deadline) -> Option<u64> {
         loop {
             self.ledger.quiet.clear();
-            // In this order: a task that is not in the queue any more has been counted before.
-            if self.queue.is_empty() && !self.ledger.is_any_at_work() {
+            if self.is_all_done() {
                 return Some(self.ledger.bury());
             }
             let slice = deadline.slice(crate::sync::SLICE)?;

@@ -302,6 +302,18 @@ impl Ring {
         Err(Stop::Corrupted)
     }
 
+    /// The position behind all that was ever sent. Changes with each item, and with nothing else.
+    pub(super) fn sent(&self) -> u64 {
+        let mut position = self.side(End::Send).position.load(Ordering::Relaxed);
+        for _ in 0..self.shape.capacity {
+            if self.turn(End::Send, position) != Turn::Past {
+                break;
+            }
+            position = self.shape.next(position);
+        }
+        position
+    }
+
     /// As [`must_wait`](Self::must_wait), but looks past the slots that a dead process has left ahead of the position.
     pub(crate) fn is_idle(&self, end: End) -> bool {
         let mut position = self.side(end).position.load(Ordering::Relaxed);
