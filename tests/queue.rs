@@ -982,6 +982,7 @@ fn disconnected_when_every_other_process_has_died() -> Result<()> {
     assert_eq!(queue.recv_timeout(SOON), Err(RecvTimeoutError::Disconnected));
     assert_eq!(queue.recv_into(&mut [0; 2]), Err(RecvError::Disconnected));
     assert!((0..1000).any(|_| queue.try_recv() == Err(TryRecvError::Disconnected)));
+    assert_eq!(queue.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Disconnected), "who never sleeps learns it too");
 
     // There is room, so who sends needs nobody; then there is none.
     queue.send_slice(&[1, 2, 3, 4])?;

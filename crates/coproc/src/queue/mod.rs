@@ -281,7 +281,8 @@ impl<T: Item> Queue<T> {
         Iter { queue: self }
     }
 
-    /// Receives what is there, without waiting: until the queue is found empty. What is no value of its type is passed over.
+    /// Receives what is there, without waiting: until the queue is found empty, or [`try_recv`](Self::try_recv) would say that it is busy. What is no
+    /// value of its type is passed over.
     #[doc(alias = "try_iter")]
     pub fn drain(&self) -> Drain<'_, T> {
         Drain { queue: self }

@@ -20,7 +20,7 @@ struct Side {
 
 impl Waitable for Side {
     fn is_ready(&self) -> bool {
-        self.ring.is_turn(self.end) || self.segment.was_alone()
+        self.ring.is_turn(self.end) || self.segment.is_found_alone()
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
@@ -32,7 +32,7 @@ impl Waitable for Side {
     }
 
     fn ask_kernel(&self) {
-        // What it finds is kept for `was_alone`.
+        // What it finds is kept for the next look.
         self.segment.is_alone();
     }
 }
@@ -116,7 +116,7 @@ impl<T: Item> Queue<T> {
 /// Ready when something can be received, or nothing will come any more.
 impl<T: Item> Waitable for Queue<T> {
     fn is_ready(&self) -> bool {
-        self.ring.is_turn(End::Recv) || self.segment.was_alone()
+        self.ring.is_turn(End::Recv) || self.segment.is_found_alone()
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {

@@ -43,13 +43,14 @@ pub(crate) fn wait_for<R>(
         if !must_wait() || is_over() {
             continue;
         }
-        if !word.sleep(ticket, deadline) {
-            return Err(Stop::Wait);
-        }
-        slept = true;
-        // First that nobody is left, then once more what they left.
+        let in_time = word.sleep(ticket, deadline);
+        slept |= in_time;
+        // First that nobody is left, then once more what they left. Also by who never sleeps, since its time is over at once.
         if must_wait() && is_alone() && must_wait() && !is_over() {
             return Err(Stop::Disconnected);
+        }
+        if !in_time {
+            return Err(Stop::Wait);
         }
     }
 }
