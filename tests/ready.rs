@@ -9,10 +9,11 @@ use std::thread::{self, Thread};
 use std::time::Duration;
 
 use coproc::{
-    Event, Pipe, Queue, Receiver, RecvError, SendError, Sender, SharedValue, Watch, ready, spsc, wait_any, wait_any_timeout,
+    Event, Pipe, Queue, Receiver, RecvError, SendError, Sender, SharedValue, TryRecvError, Watch, ready, spsc, wait_any,
+    wait_any_timeout,
 };
 use coproc_pool::Process;
-use coproc_tests::{kill, until, watchdog};
+use coproc_tests::{fork, kill, until, wait_for, watchdog};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -108,6 +109,52 @@ fn a_killed_process_is_ready() {
 }
 
 #[test]
+fn a_death_is_told_though_another_queue_is_always_busy() {
+    let _watchdog = watchdog(60, "waiting for a busy queue and one of the dead");
+    let (busy, quiet) = (Queue::<u8>::new(1).unwrap(), Queue::<u8>::new(1).unwrap());
+    let process = Process::spawn(|_: Queue<u8>| thread::park(), (&quiet,)).unwrap();
+    kill(process.pid());
+    assert!(process.join().is_err());
+    let told = (0..1000).any(|_| {
+        // Looked at, empty, and woken before a slice is over.
+        thread::scope(|scope| {
+            scope.spawn(|| busy.send(1).unwrap());
+            let index = wait_any(&[&busy, &quiet]);
+            busy.recv().unwrap();
+            index == 1
+        })
+    });
+    assert!(told);
+    assert!((0..100).any(|_| quiet.try_recv() == Err(TryRecvError::Disconnected)));
+}
+
+#[test]
+fn a_forked_child_drops_a_watch_and_leaves_the_parents_alone() {
+    fn parent() -> bool {
+        let (queue, event) = (Queue::<u8>::new(1).unwrap(), SharedValue::new(Event::new()).unwrap());
+        let watch = Watch::new(queue.observe()).unwrap();
+        watch.arm().unwrap();
+        queue.send(1).unwrap();
+        assert!(is_readable(&watch, LONG));
+        let other = Watch::new(event.clone()).unwrap();
+        other.arm().unwrap();
+        let mut all = Some((watch, other));
+        let child = fork(|| {
+            let refused = all.take().is_some_and(|(watch, _)| watch.arm().is_err());
+            // It starts a thread of its own.
+            let own = Watch::new(queue.observe()).unwrap();
+            own.arm().unwrap();
+            i32::from(!(refused && is_readable(&own, LONG)))
+        });
+        let good = wait_for(child) == 0;
+        event.set();
+        good && all.is_some_and(|(watch, other)| is_readable(&watch, Duration::ZERO) && is_readable(&other, LONG))
+    }
+    let _watchdog = watchdog(60, "a forked child with watches");
+    assert!(Process::spawn(parent, ()).unwrap().join().unwrap());
+}
+
+#[test]
 fn more_than_the_kernel_takes_at_once() {
     let _watchdog = watchdog(60, "waiting for two hundred queues");
     let queues: Vec<_> = (0..200).map(|_| Queue::<u8>::new(1).unwrap()).collect();
@@ -130,7 +177,7 @@ fn many_waiters_share_what_comes() {
                     let queue = [&a, &b][wait_any(&[&a, &b])];
                     match queue.try_recv() {
                         Ok(_) => taken.fetch_add(1, Ordering::Relaxed),
-                        Err(coproc::TryRecvError::Closed) => break,
+                        Err(TryRecvError::Closed) => break,
                         Err(_) => 0,
                     };
                 }

@@ -46,7 +46,7 @@ impl<W: Waitable + Clone + Send + Sync + Unpin + 'static> Future for Ready<W> {
             self.waiting = None;
             return Poll::Ready(Ok(()));
         }
-        if self.waiting.is_none() {
+        if !self.waiting.as_ref().is_some_and(|(registered, _)| registered.is_here()) {
             let wakes = Arc::new(Wakes::default());
             match Registered::new(Box::new(self.object.clone()), Box::new(Arc::clone(&wakes))) {
                 Ok(registered) => self.waiting = Some((registered, wakes)),

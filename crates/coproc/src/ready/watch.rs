@@ -16,7 +16,8 @@ use crate::sys::file::above_standard;
 /// It works by the shot: [`arm`](Self::arm) makes the descriptor not readable; it becomes readable once, as soon as the object is ready, or at once if it
 /// is. Take what is there by calls that do not wait, then arm again. Only the descriptor's readability counts: never read it.
 ///
-/// A thread of this process waits in its place, so nobody else pays for it. Dropping the watch ends that.
+/// A thread of this process waits in its place, so nobody else pays for it. Dropping the watch ends that. A forked child's copy is good for nothing but
+/// being dropped.
 ///
 /// ```
 /// use coproc::{Queue, Watch};
@@ -64,8 +65,12 @@ impl Watch {
     /// Makes the descriptor not readable, until the object is ready: if it is already, it is readable again soon.
     ///
     /// # Errors
-    /// What the system says.
+    /// What the system says; and in a forked child.
     pub fn arm(&self) -> Result<()> {
+        // The descriptor is the parent's too: what it is to learn would be taken away from it.
+        if !self.registered.is_here() {
+            return Err(Error::other("the watch is one of the process that has forked this one"));
+        }
         match rustix::io::read(&*self.bell, &mut [0_u8; 8]) {
             Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
             Err(error) => return Err(Error::from_os("resetting an eventfd", error.into())),

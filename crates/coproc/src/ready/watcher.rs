@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use super::{Waitable, announce_all, slice_for};
 use crate::error::{Error, Result};
+use crate::segment;
+use crate::sys::fork::{ForkLock, on_fork};
 use crate::sys::{futex, thread};
 
 /// How the one that does not wait itself is told.
@@ -30,7 +32,25 @@ struct Watcher {
     changes: AtomicU32,
 }
 
-static WATCHER: Mutex<Option<Arc<Watcher>>> = Mutex::new(None);
+static WATCHER: ForkLock<Option<Arc<Watcher>>> = ForkLock::new(None);
+
+extern "C" fn before_fork() {
+    WATCHER.hold();
+}
+
+extern "C" fn after_fork() {
+    WATCHER.release(|_| ());
+}
+
+/// From now on no forked child finds the table locked by a thread that it does not have.
+fn watch_forks() {
+    static HANDLERS: Once = Once::new();
+    HANDLERS.call_once(|| {
+        // Handlers that were registered later run earlier: this lock is taken before that of the segments, as below, where a watcher is dropped.
+        segment::watch_forks();
+        on_fork(before_fork, after_fork, after_fork);
+    });
+}
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -38,7 +58,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// The watcher of this process; starts it at the first call, or the first since a fork.
 fn watcher() -> Result<Arc<Watcher>> {
-    let mut current = lock(&WATCHER);
+    watch_forks();
+    let mut current = WATCHER.lock();
     let pid = std::process::id();
     if let Some(watcher) = current.as_ref().filter(|watcher| watcher.pid == pid) {
         return Ok(Arc::clone(watcher));
@@ -68,6 +89,11 @@ impl Registered {
         &*self.entry.object
     }
 
+    /// Whether the thread that waits for it is in this process: in a forked child it is not.
+    pub(super) fn is_here(&self) -> bool {
+        self.watcher.pid == std::process::id()
+    }
+
     /// Tells the target once, as soon as the object is ready.
     pub(super) fn arm(&self) {
         // Release: pairs with the Acquire in `Watcher::run`; what the target is to find then.
@@ -78,6 +104,10 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        // The parent's thread may have had the lock at the time of the fork.
+        if !self.is_here() {
+            return;
+        }
         lock(&self.watcher.entries).retain(|entry| !Arc::ptr_eq(entry, &self.entry));
         // The thread lets go of the object too.
         self.watcher.change();
