@@ -4,7 +4,9 @@
 //! See the module `rig` of the test kit for how, and for `COPROC_KILL_STRIDE`; `COPROC_KILL_ONLY=RwLock` does the lines with that in
 //! their name. `cargo test --release --test kill_points -- --nocapture` shows the table.
 
+mod disconnected;
 mod events;
+mod joinable;
 mod loans;
 mod locks;
 mod meetings;
@@ -13,6 +15,7 @@ mod pipes;
 mod processes;
 mod queues;
 mod readers;
+mod ready;
 mod rings;
 mod semaphores;
 
@@ -90,8 +93,11 @@ fn table() -> Vec<Box<dyn Operation>> {
         readers::lines(),
         meetings::lines(),
         events::lines(),
+        ready::lines(),
         semaphores::lines(),
         queues::lines(),
+        disconnected::lines(),
+        joinable::lines(),
         loans::lines(),
         rings::lines(),
         pipes::lines(),

@@ -167,6 +167,12 @@ pub(crate) fn lines() -> Vec<Box<dyn Operation>> {
             Ok(())
         };
         all.push(operation(name, line(capacity, inside), run, move |line, dead| line.check_whole(dead, inside, &[])).boxed());
+        let name = format!("Queue: drain, {inside} of {capacity} inside");
+        let run = |line: Line, step: &Step| {
+            step.through(|| line.queue.drain().for_each(drop));
+            Ok(())
+        };
+        all.push(operation(name, line(capacity, inside), run, move |line, dead| line.check_whole(dead, inside, &[])).boxed());
     }
     for capacity in [3, 1] {
         let full = line(capacity, capacity);

@@ -146,7 +146,10 @@ pub fn until_thread_asleep(tid: u32) {
 
 fn is_asleep(folder: &str) -> bool {
     match fs::read_to_string(format!("{folder}/syscall")) {
-        Ok(call) => call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_futex),
+        Ok(call) => {
+            let number = call.split(' ').next().and_then(|number| number.parse().ok());
+            number.is_some_and(|number| [libc::SYS_futex, libc::SYS_futex_waitv].contains(&number))
+        }
         // Not everybody may look that closely.
         Err(_) => stat(&format!("{folder}/stat")).is_some_and(|(state, _)| state == 'S'),
     }

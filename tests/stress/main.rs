@@ -6,6 +6,7 @@
 mod barrier;
 mod condvar;
 mod items;
+mod joinable;
 mod loan;
 mod mutex;
 mod pipe;
