@@ -9,7 +9,8 @@ use crate::ready::{Observer, Waitable, give_way, wait};
 use crate::segment::Segment;
 use crate::sync::WaitWord;
 
-/// A side of a queue, to wait for. Has no part in the queue: it does not count as one that may yet send or receive.
+/// A side of a queue, to wait for. Has no part in the queue: in this process it does not count as one that may yet send or receive. The place of the
+/// process is its mapping's, which this keeps.
 #[derive(Clone, Debug)]
 struct Side {
     ring: Ring,
@@ -69,7 +70,7 @@ impl<T: Item> Queue<T> {
     }
 
     /// What a [`Watch`](crate::Watch) or [`ready`](fn@crate::ready) waits for: that something can be received, or nothing will come any more. It is no further handle
-    /// of the queue: it keeps nobody waiting for this process.
+    /// of the queue: in this process it keeps nobody waiting. Other processes count this one among those that have the queue until it is dropped too.
     pub fn observe(&self) -> Observer {
         Observer::new(self.side(End::Recv))
     }
