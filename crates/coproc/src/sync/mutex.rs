@@ -22,8 +22,8 @@ use crate::shareable::{Direct, Shareable};
 /// In place, no allocation, ready when its bytes are zero: usable as a field of a `#[derive(Shareable)]` struct in a segment, in a
 /// `static`, or on the stack. Uncontended it costs what a `std::sync::Mutex` does.
 ///
-/// **When the owner dies**, by `SIGKILL` at any instruction, who waits gets [`LockError::Poisoned`] with the dead owner's id, about
-/// 10 ms after the kernel has closed its descriptors. The lock is free then, and stays poisoned until it is repaired. A panic of the owner
+/// **When the owner dies**, by `SIGKILL` at any instruction, who waits gets [`LockError::Poisoned`] with the dead owner's id, at
+/// most 8 ms after the kernel has closed its descriptors, or 20 if it has waited for long. The lock is free then, and stays poisoned until it is repaired. A panic of the owner
 /// poisons too, as in `std`. A stopped owner is alive, and never robbed. A forked child is another owner than its parent. Outside of a
 /// segment the lock serves the threads of one process.
 ///
