@@ -56,8 +56,7 @@ pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
 
 /// Joins the family, takes the arguments, finds the function.
 fn prepare(ticket: &Ticket, channel: &Channel) -> coproc::Result<(Entry, Parcel)> {
-    let registry = channel.recv_files(&mut [0], true)?.and_then(|(_, files)| files.into_iter().next());
-    join_family(registry.ok_or_else(|| Error::other("the parent sent no registry"))?)?;
+    join_family(channel.recv_files(&mut [0], true)?.map(|(_, files)| files).unwrap_or_default())?;
     let arguments = match channel.recv(true)? {
         Received::Parcel(parcel) => parcel,
         Received::Nothing | Received::End => return Err(Error::other("the parent sent no arguments")),

@@ -76,7 +76,9 @@ impl Launch {
         };
         let ticket = Segment::parcel(&Parcel::of(&ticket).bytes)?;
         let (ours, theirs) = Channel::pair()?;
-        ours.send_files(&[0], &[family()?.as_fd()]).map_err(|error| Error::from_os("sending to a child process", error))?;
+        let family = family()?;
+        let family: Vec<_> = family.iter().map(AsFd::as_fd).collect();
+        ours.send_files(&[0], &family).map_err(|error| Error::from_os("sending to a child process", error))?;
         ours.send(arguments)?;
         Ok((Self { ticket, channel: theirs, mask: SignalMask::current() }, ours))
     }

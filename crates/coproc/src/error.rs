@@ -164,7 +164,7 @@ impl Error {
         }
     }
 
-    fn no_descriptors() -> Self {
+    pub(crate) fn no_descriptors() -> Self {
         Self::TooManyDescriptors { limit: sys::limit(rustix::process::Resource::Nofile).unwrap_or(u64::MAX) }
     }
 

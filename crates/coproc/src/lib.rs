@@ -51,6 +51,7 @@ mod spsc;
 mod startup;
 mod sync;
 mod sys;
+mod ticket;
 mod value;
 
 pub use array::{ReadGuard, SharedArray};
@@ -73,19 +74,20 @@ pub use sync::{
     Barrier, BarrierError, BarrierWaitResult, Condvar, Event, LockError, Mutex, MutexGuard, OnceLock, Owner, Party, Permit,
     RecursiveGuard, RecursiveMutex, ReleaseError, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, TryLockError,
 };
+pub use ticket::{Ticket, TicketError};
 pub use value::SharedValue;
 
 /// For the derives, coproc-pool and the tests. Not part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::layout::Layout;
-    pub use crate::liveness::{family, join_family};
-    pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum};
+    pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum, packets};
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
     pub use crate::sys::file::above_standard;
     pub use crate::sys::socket;
     pub use crate::sys::thread::{SignalMask, spawn_quiet};
+    pub use crate::ticket::{family, join_family};
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

@@ -20,11 +20,6 @@ pub use identity::Unregistered;
 pub(crate) use lifeline::{Lifeline, Socket};
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};
 
-use std::os::fd::OwnedFd;
-
-use crate::error::{Error, Result};
-use crate::sys;
-
 /// Whether the process of this identity still runs, asked about a word at this address.
 ///
 /// Words outside of every segment are shared by the threads of one process at most, as far as this crate can know: another
@@ -34,22 +29,4 @@ pub(crate) fn is_alive(word: *const (), identity: u64) -> bool {
         return true;
     }
     registry_of(word).is_none_or(|registry| registry.is_alive(identity))
-}
-
-/// A descriptor of this process's family registry, for a child process to join with.
-///
-/// # Errors
-/// If this process cannot register itself, or has no free descriptor.
-pub fn family() -> Result<OwnedFd> {
-    let home = Registry::home().map_err(Error::os("registering this process as alive"))?;
-    sys::file::duplicate(&home.file()).map_err(Error::os("duplicating a descriptor"))
-}
-
-/// Joins the family whose registry this is. The first family that a process joins is the one in which it makes new objects.
-///
-/// # Errors
-/// If the file is no registry, or this process cannot register itself in it.
-pub fn join_family(registry: OwnedFd) -> Result<()> {
-    Registry::join(registry).map_err(Error::os("registering this process as alive"))?;
-    Ok(())
 }

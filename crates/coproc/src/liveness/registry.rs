@@ -21,6 +21,8 @@ pub(crate) struct Registry {
     id: u128,
     /// Never locked through, so it may be inherited, sent, and asked through.
     file: OwnedFd,
+    /// Identity of the process that made it, if that is this one, or was before a fork.
+    founder: u64,
 }
 
 /// A registry in which this process is registered.
@@ -82,7 +84,8 @@ impl Registry {
         sys::file::set_len(file.as_fd(), NAMES * NAME_SIZE)?;
         sys::file::write_at(file.as_fd(), &id.to_ne_bytes(), NAMES * NAME_SIZE)?;
         sys::file::seal_length(file.as_fd())?;
-        tables.join(Self { id, file })
+        let founder = tables.enter()?;
+        tables.join(Self { id, file, founder })
     }
 
     /// Joins the family whose registry this is.
@@ -94,7 +97,7 @@ impl Registry {
         if sys::file::read_at(file.as_fd(), &mut id, NAMES * NAME_SIZE)? != id.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this file is no registry of a coproc family"));
         }
-        tables().join(Self { id: u128::from_ne_bytes(id), file })
+        tables().join(Self { id: u128::from_ne_bytes(id), file, founder: 0 })
     }
 
     /// The registry of this number, if this process is a member.
@@ -109,6 +112,11 @@ impl Registry {
     /// The number that the segments of this family name.
     pub(crate) fn id(&self) -> u128 {
         self.id
+    }
+
+    /// Whether this process is the first of the family.
+    pub(crate) fn is_founded_here(&self) -> bool {
+        self.founder == known_identity()
     }
 
     /// The file, to give to another process.

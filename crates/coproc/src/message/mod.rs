@@ -9,6 +9,7 @@ mod arg;
 mod foreign;
 mod landing;
 mod outcome;
+pub mod packets;
 mod parcel;
 
 pub use arg::Arg;

@@ -77,6 +77,11 @@ impl<T: Item> JoinableQueue<T> {
         Ok(Self { queue: Queue::new(capacity)?, ledger })
     }
 
+    /// The queue itself. What is taken from it here, nobody says done.
+    pub(crate) fn queue(&self) -> &Queue<T> {
+        &self.queue
+    }
+
     /// As [`Queue::send`].
     ///
     /// # Errors

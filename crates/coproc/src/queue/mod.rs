@@ -100,6 +100,10 @@ impl<T: Item> Queue<T> {
         Ok(Self { segment: Holder::of(segment), ring, of: PhantomData })
     }
 
+    pub(crate) fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     /// How many items fit.
     pub fn capacity(&self) -> usize {
         self.ring.shape().capacity

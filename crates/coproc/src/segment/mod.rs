@@ -107,6 +107,8 @@ struct Mapping {
     header: Header,
     /// What to do with the body when this process gives up its last handle.
     leave: OnceLock<Leave>,
+    /// Whether others find it when they attach the same segment.
+    listed: bool,
     /// The process that mapped it. A forked child shares its description, so it cannot ask about others.
     identity: u64,
     /// Whether another process has, or had, it too.
@@ -236,6 +238,27 @@ impl Segment {
         Ok(segment)
     }
 
+    /// A look at the segment of a descriptor that another process gave: whoever has it, this is nobody more.
+    ///
+    /// # Errors
+    /// As [`attach`](Self::attach).
+    pub(crate) fn look(file: BorrowedFd<'_>) -> Result<Self> {
+        let (length_sealed, content_sealed) = sys::file::seals(file);
+        let header = Self::read_header(file)?;
+        if !length_sealed {
+            return Err(Unfit::Unsealed.into());
+        }
+        let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
+        // By a description of its own: that of the descriptor may have a place, and keeps it as long as it is mapped.
+        let own = sys::file::reopen(file).map_err(Error::os("opening a segment"))?;
+        Ok(Self(Arc::new(Mapping::new(own, header, &registry, content_sealed, false)?)))
+    }
+
+    /// Asks whether no process has it, nor is it on its way to one. For a [`look`](Self::look).
+    pub(crate) fn has_nobody(&self) -> bool {
+        presence::is_alone(self.file())
+    }
+
     /// What goes to another process instead of the descriptor, where it matters who has the segment: one with a place, while it is on its way.
     pub(crate) fn on_its_way(&self) -> Option<OwnedFd> {
         if !self.header().kind.counts_holders() {
@@ -295,36 +318,14 @@ impl Segment {
     }
 
     fn map(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool) -> Result<Self> {
-        let size = header.size as usize;
-        let map = if frozen {
-            // SAFETY: the content is sealed, so nobody changes the bytes behind the slice.
-            Map::Frozen(
-                unsafe { MmapOptions::new().len(size).map_copy_read_only(&file) }.map_err(Error::os("mapping shared memory"))?,
-            )
-        } else {
-            Map::Shared(MmapOptions::new().len(size).map_raw(&file).map_err(Error::os("mapping shared memory"))?)
-        };
-        let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
+        let mapping = Arc::new(Mapping::new(file, header, registry, frozen, true)?);
         let mut mapped = mapped();
-        if let Some(known) = mapped.get(&file_id).and_then(Weak::upgrade) {
+        if let Some(known) = mapped.get(&mapping.file_id).and_then(Weak::upgrade) {
+            // Its end takes the lock.
+            drop(mapped);
             return Ok(Self(known));
         }
-        let start = map.start().addr();
-        liveness::note_region(start, start + size, registry);
-        let mapping = Arc::new(Mapping {
-            map,
-            file,
-            file_id,
-            header,
-            leave: OnceLock::new(),
-            identity: liveness::known_identity(),
-            shared: AtomicBool::new(false),
-            alone: AtomicBool::new(false),
-            holders: AtomicUsize::new(0),
-            asked: AtomicUsize::new(0),
-            ends: Default::default(),
-        });
-        mapped.insert(file_id, Arc::downgrade(&mapping));
+        mapped.insert(mapping.file_id, Arc::downgrade(&mapping));
         Ok(Self(mapping))
     }
 
@@ -460,6 +461,35 @@ impl Drop for Holder {
 }
 
 impl Mapping {
+    fn new(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool, listed: bool) -> Result<Self> {
+        let size = header.size as usize;
+        let map = if frozen {
+            // SAFETY: the content is sealed, so nobody changes the bytes behind the slice.
+            Map::Frozen(
+                unsafe { MmapOptions::new().len(size).map_copy_read_only(&file) }.map_err(Error::os("mapping shared memory"))?,
+            )
+        } else {
+            Map::Shared(MmapOptions::new().len(size).map_raw(&file).map_err(Error::os("mapping shared memory"))?)
+        };
+        let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
+        let start = map.start().addr();
+        liveness::note_region(start, start + size, registry);
+        Ok(Self {
+            map,
+            file,
+            file_id,
+            header,
+            leave: OnceLock::new(),
+            listed,
+            identity: liveness::known_identity(),
+            shared: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            holders: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+            ends: Default::default(),
+        })
+    }
+
     fn body(&self) -> NonNull<u8> {
         let body = self.map.start().cast_mut().wrapping_add(BODY);
         // SAFETY: the mapping is at least `BODY` bytes long (invariant 1), so this is inside it or just behind, and not null.
@@ -480,7 +510,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         let mut mapped = mapped();
         // Another thread may have mapped the file anew since the last handle of this mapping went: then this process stays.
-        if mapped.get(&self.file_id).is_some_and(|entry| entry.strong_count() == 0) {
+        if self.listed && mapped.get(&self.file_id).is_some_and(|entry| entry.strong_count() == 0) {
             mapped.remove(&self.file_id);
             if let Some(leave) = self.leave.get() {
                 // SAFETY: who set `leave` had checked the type of the body, which is mapped until the end of this function; there is no

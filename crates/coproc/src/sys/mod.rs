@@ -10,9 +10,24 @@ pub mod socket;
 pub(crate) mod thread;
 
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::mm::Advice;
+
+/// Waits until one of these can be read, or is cut, or so much time has passed. Returns for no reason now and then, so what is behind a number may change
+/// meanwhile.
+pub(crate) fn wait_readable(files: &[RawFd], time: Option<Duration>) {
+    let mut polled: Vec<_> = files.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    // Rounded up: who waits for the end of a time does not look just before.
+    let time = time.map_or(-1, |time| i32::try_from(time.as_micros().div_ceil(1000)).unwrap_or(i32::MAX));
+    // SAFETY: `poll` reads and writes so many `pollfd`s, which `polled` has; their descriptors are numbers, of which any will do.
+    if unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, time) } < 0 {
+        // More files than the limit allows now, or no memory: look again soon.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// This thread's id (`gettid(2)`).
 pub(crate) fn thread_id() -> u32 {

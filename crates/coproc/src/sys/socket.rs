@@ -53,6 +53,14 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], files: &[BorrowedFd<'_>], wait
     }
 }
 
+/// Ends the connection, for all who have either end.
+///
+/// # Errors
+/// What the system says.
+pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
+}
+
 /// Receives one packet: how many bytes, and its descriptors. `None` if there is nothing, unless told to wait for that; no bytes if the other
 /// end is closed and all it sent has been received.
 ///
