@@ -18,6 +18,7 @@ mod readers;
 mod ready;
 mod rings;
 mod semaphores;
+mod tickets;
 
 use std::io;
 use std::sync::atomic::AtomicU64;
@@ -101,6 +102,7 @@ fn table() -> Vec<Box<dyn Operation>> {
         loans::lines(),
         rings::lines(),
         pipes::lines(),
+        tickets::lines(),
         memory::lines(),
         processes::lines(),
     ]

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! - **Share**: [`SharedValue`], [`SharedArray`], [`FrozenArray`]. **Send**: [`Queue`], [`LoanQueue`], [`spsc`](fn@spsc), [`Pipe`]. Handles go to other
-//!   processes as arguments. **Wait** for several: [`wait_any`], [`Watch`], [`ready`](fn@ready).
+//!   processes as arguments, through a pipe, or through a queue as a [`Ticket`]. **Wait** for several: [`wait_any`], [`Watch`], [`ready`](fn@ready).
 //! - **What may be shared**: [`Plain`] data under a lock, concurrent data ([`Shareable`]) in place, [`Item`]s through a queue, [`Message`]s as arguments and results.
 //! - **Synchronise**: [`Mutex`], [`RecursiveMutex`], [`RwLock`], [`Condvar`], [`Event`], [`Semaphore`], [`Barrier`], [`OnceLock`].
 //! - **When a process dies**: [`LockError::Poisoned`] names the owner of a lock, a queue loses at most what the dead receiver had taken, permits come back.

@@ -100,7 +100,7 @@ pub trait Message: Sized + 'static {
     message = "a `{Self}` is not an item of fixed size",
     label = "not an item",
     note = "items are: plain data, `bool`, `char`, `NonZero*`, `Duration`, `Option`, `Result` and tuples of items, and `#[derive(Item)]` types",
-    note = "for text of bounded length use `Text<N>`"
+    note = "for text of bounded length use `Text<N>`; for handles and all else that is a message, a `Ticket`"
 )]
 pub trait Item: Message + Send {
     /// The structural hash: equal for types whose bytes mean the same.

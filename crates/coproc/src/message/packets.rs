@@ -2,6 +2,7 @@
 //!
 //! Descriptors travel before, or with, the bytes that name them.
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -68,26 +69,33 @@ fn send_packets(socket: BorrowedFd<'_>, packet: &[u8], files: &[BorrowedFd<'_>],
     socket::send(socket, packet, last, wait)
 }
 
+thread_local! {
+    /// Where packets are received: zeroed once, which takes longer than a small one.
+    static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Receives a parcel. In `files` is what has come of it, for the next call, if not all of it has.
 ///
 /// # Errors
 /// If what came is no parcel, or what the system says.
 pub fn recv(socket: BorrowedFd<'_>, files: &mut Vec<OwnedFd>, wait: bool) -> Result<Received<Packed>> {
-    let mut packet = vec![0; 1 + COUNT + INLINE];
-    loop {
-        let received = socket::recv(socket, &mut packet, wait).map_err(Error::os("receiving from another process"))?;
-        let Some((len, some)) = received else { return Ok(Received::Nothing) };
-        files.extend(some);
-        match packet.first() {
-            _ if len == 0 => return Ok(Received::End),
-            Some(&MORE) => {}
-            _ => {
-                packet.truncate(len);
-                parts(&packet).ok_or(Error::Corrupted)?;
-                return Ok(Received::Parcel(Packed { packet, files: std::mem::take(files) }));
+    BUFFER.with_borrow_mut(|buffer| {
+        buffer.resize(1 + COUNT + INLINE, 0);
+        loop {
+            let received = socket::recv(socket, buffer, wait).map_err(Error::os("receiving from another process"))?;
+            let Some((len, some)) = received else { return Ok(Received::Nothing) };
+            files.extend(some);
+            let packet = &buffer[..len];
+            match packet.first() {
+                None => return Ok(Received::End),
+                Some(&MORE) => {}
+                _ => {
+                    parts(packet).ok_or(Error::Corrupted)?;
+                    return Ok(Received::Parcel(Packed { packet: packet.to_vec(), files: std::mem::take(files) }));
+                }
             }
         }
-    }
+    })
 }
 
 /// Whether the bytes were spilled, the handles' kinds, and the bytes.

@@ -32,7 +32,7 @@ use waiting::wake;
 /// A bounded first-in first-out queue in shared memory, for any number of senders and receivers in any processes.
 ///
 /// Items cross by value, in one copy each way for plain data; nothing is allocated after creation. Any capacity will do, not only powers of
-/// two. When [`send`](Self::send) has returned, every process sees the item. The items of one sender arrive in its order.
+/// two. Handles of shared objects cross as [`Ticket`](crate::Ticket)s. When [`send`](Self::send) has returned, every process sees the item. The items of one sender arrive in its order.
 ///
 /// **When a process dies**, killed at any instruction, the others go on, after 10 ms or so if it was just at the queue. An item is in the
 /// queue until one store takes it out; from then on it belongs to that receiver and dies with it: at most one per dead receiver, up to

@@ -110,14 +110,18 @@ pub(super) fn deposit(
 
 /// Takes the parcel of this number.
 pub(super) fn redeem(family: u128, number: u128) -> Result<Parcel, TicketError> {
-    let call = Call::new(family, Request::Redeem { number }, &[], None)?;
-    match packets::recv(call.0.as_fd(), &mut Vec::new(), true)? {
-        packets::Received::Parcel(packed) => packed.open().map_err(|error| {
-            let _ = socket::send(call.0.as_fd(), &Request::PutBack.to_bytes(), &[], true);
-            error.into()
-        }),
-        packets::Received::Nothing | packets::Received::End => Err(TicketError::KeeperGone),
+    for _ in 0..KNOCKS {
+        let call = Call::new(family, Request::Redeem { number }, &[], None)?;
+        if let packets::Received::Parcel(packed) = packets::recv(call.0.as_fd(), &mut Vec::new(), true)? {
+            return packed.open().map_err(|error| {
+                let _ = socket::send(call.0.as_fd(), &Request::PutBack.to_bytes(), &[], true);
+                error.into()
+            });
+        }
+        // The keeper has ended, and the next knock tells; or as many descriptors as its limit allows are on their way already.
+        std::thread::sleep(PAUSE);
     }
+    Err(TicketError::KeeperFull)
 }
 
 /// A socket to the keeper, which has said yes.
