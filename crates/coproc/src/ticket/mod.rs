@@ -28,7 +28,7 @@ use crate::{error::Error, sys};
 /// family**, the one that all others descend from, until a receiver [redeems](Self::redeem) it. So it arrives though the sender drops its own, or
 /// dies. A ticket is a number: copies of it are the same ticket, and one of them is redeemed.
 ///
-/// A ticket that nobody redeems, because it was never sent or its receiver died, is void some seconds after its queue is over: closed and empty,
+/// A ticket that nobody redeems, because it was never sent or its receiver died, is void five seconds after its queue is over: closed and empty,
 /// or no process has it any more. Only then does the first process let go of what it keeps.
 ///
 /// **When the first process dies**, all tickets are void: [`TicketError::KeeperGone`]. While it is stopped, who makes or redeems one waits.
