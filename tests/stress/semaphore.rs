@@ -28,10 +28,12 @@ impl Permits {
     /// How many certainly had a permit at one moment.
     fn at_once(&self) -> usize {
         let once = self.holding();
+        let dying: [u64; COUNT] = std::array::from_fn(|n| self.dying[n].load(SeqCst));
+        // Not changed since, so no number has gone to another process: who is not dying now was not at the end of the first look.
         if once != self.holding() {
             return 0;
         }
-        once.iter().zip(&self.dying).filter(|(holding, dying)| *holding % 2 == 1 && dying.load(SeqCst) == 0).count()
+        once.iter().zip(dying).filter(|(holding, dying)| *holding % 2 == 1 && *dying == 0).count()
     }
 }
 
@@ -69,7 +71,8 @@ fn storm_of_permits(name: &str, kept: u32) -> Result<()> {
     let kept = (0..kept).map(|_| state.permits.acquire()).collect::<Result<Vec<_>, _>>()?;
     // A number is given to the next process when the one before is dead, and its permit with it.
     let spawn = |n: usize| {
-        state.holding[n].fetch_and(!1, SeqCst);
+        // Up, so that it is never again what it was.
+        state.holding[n].fetch_add(state.holding[n].load(SeqCst) % 2, SeqCst);
         state.dying[n].store(0, SeqCst);
         Process::spawn(work, (&state, n as u64))
     };
