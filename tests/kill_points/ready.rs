@@ -129,6 +129,7 @@ pub(crate) fn lines() -> Vec<Box<dyn Operation>> {
             },
         )
         .meanwhile(|all| all.other = Some(all.waiter()))
+        .with_threads()
         .slow()
         .boxed(),
         operation(
@@ -143,6 +144,7 @@ pub(crate) fn lines() -> Vec<Box<dyn Operation>> {
             },
             by_two,
         )
+        .with_threads()
         .slow()
         .boxed(),
     ]

@@ -105,6 +105,7 @@ pub struct Stepped<W> {
     meanwhile: Box<dyn Fn(&mut W)>,
     asleep: Box<dyn Fn(&mut W)>,
     warm: bool,
+    has_threads: bool,
     most_points: u64,
 }
 
@@ -123,6 +124,7 @@ pub fn operation<W: 'static>(
         meanwhile: Box::new(|_| ()),
         asleep: Box::new(|_| ()),
         warm: true,
+        has_threads: false,
         most_points: MOST_POINTS,
     }
 }
@@ -144,6 +146,12 @@ impl<W: 'static> Stepped<W> {
     #[must_use]
     pub fn cold(self) -> Self {
         Self { warm: false, ..self }
+    }
+
+    /// The victim starts threads.
+    #[must_use]
+    pub fn with_threads(self) -> Self {
+        Self { has_threads: true, ..self }
     }
 
     /// Each death costs somebody a slice of sleep, so fewer of them do.
@@ -342,7 +350,7 @@ impl<W> Stepped<W> {
         let act = &mut || (self.asleep)(&mut world);
         let stepped = match goal {
             Goal::Survey(survey) => survey.follow(&mut victim, &tracer.memory, act, progress),
-            Goal::Point(point, survey) => survey.repeat(&mut victim, *point, act),
+            Goal::Point(point, survey) => survey.repeat(&mut victim, *point, self.has_threads, act),
         };
         (shot.finished, shot.asleep) = (victim.finished, victim.asleep);
         let at = if victim.asleep { None } else { victim.position() };

@@ -207,9 +207,9 @@ impl Survey {
         Ok(())
     }
 
-    /// Goes the same way, up to this point.
-    pub(super) fn repeat(&self, victim: &mut Victim, point: u64, act: &mut dyn FnMut()) -> Check {
-        if let Some((from, at, times)) = self.place_before(point) {
+    /// Goes the same way, up to this point; all of it in steps, if it has threads that a breakpoint would catch too.
+    pub(super) fn repeat(&self, victim: &mut Victim, point: u64, has_threads: bool, act: &mut dyn FnMut()) -> Check {
+        if let Some((from, at, times)) = self.place_before(point).filter(|_| !has_threads) {
             victim.run_to(at, times, act)?;
             victim.steps = from;
         }
