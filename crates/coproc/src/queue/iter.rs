@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Queue;
 use crate::message::{Item, Landing};
-use crate::sync::Deadline;
+use crate::sync::{Deadline, Patience};
 
 /// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
 pub struct Iter<'a, T> {
@@ -57,7 +57,7 @@ impl<T: Item> Iterator for Drain<'_, T> {
     fn next(&mut self) -> Option<T> {
         loop {
             let mut item = Landing::new();
-            self.queue.try_land(&mut item).ok()?;
+            self.queue.land_one(Patience::Yield, &mut item).ok()?;
             if let Some(item) = item.into_item() {
                 return Some(item);
             }

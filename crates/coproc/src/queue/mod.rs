@@ -27,7 +27,7 @@ use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Landing, Reader, Writer};
 use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
-use waiting::wake;
+use waiting::{found_at_once, wake};
 
 /// A bounded first-in first-out queue in shared memory, for any number of senders and receivers in any processes.
 ///
@@ -224,7 +224,7 @@ impl<T: Item> Queue<T> {
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut item = Landing::new();
-        match self.try_land(&mut item) {
+        match self.land_one(Patience::Yield, &mut item) {
             Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) => Err(self.why_empty()),
             Err(Stop::Busy) => Err(TryRecvError::Busy),
@@ -292,9 +292,21 @@ impl<T: Item> Queue<T> {
         Drain { queue: self }
     }
 
+    /// Sends as many of these as there is room for, at least one.
     #[inline]
     fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
-        self.ring.wait_for(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
+        match self.pass_in(items, Patience::Until(deadline)) {
+            Err(Stop::Wait) => self.send_later(items, deadline),
+            result => {
+                found_at_once();
+                result
+            }
+        }
+    }
+
+    #[cold]
+    fn send_later(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
+        self.ring.wait_again(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
     }
 
     /// What a receiver is told that found nothing and does not wait.
@@ -311,14 +323,24 @@ impl<T: Item> Queue<T> {
     /// Takes an item; one that is no value of its type is gone, and does not land.
     #[inline]
     fn land(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
-        let taken = |patience| self.pass_out(1, patience, |_, reader| item.read(reader));
-        self.ring.wait_for(End::Recv, deadline, || self.segment.is_alone(), taken).map(drop)
+        match self.land_one(Patience::Until(deadline), item) {
+            Err(Stop::Wait) => self.land_later(deadline, item),
+            result => {
+                found_at_once();
+                result
+            }
+        }
     }
 
-    /// As [`land`](Self::land), without waiting.
+    #[cold]
+    fn land_later(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
+        self.ring.wait_again(End::Recv, deadline, || self.segment.is_alone(), |patience| self.land_one(patience, item))
+    }
+
+    /// As [`land`](Self::land), without waiting for one.
     #[inline]
-    fn try_land(&self, item: &mut Landing<T>) -> Result<(), Stop> {
-        self.pass_out(1, Patience::Yield, |_, reader| item.read(reader)).map(drop)
+    fn land_one(&self, patience: Patience, item: &mut Landing<T>) -> Result<(), Stop> {
+        self.pass_out(1, patience, |_, reader| item.read(reader)).map(drop)
     }
 
     /// Sends as many of these as there is room for, at least one.

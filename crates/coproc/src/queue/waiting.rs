@@ -1,5 +1,7 @@
 //! How a call waits for its turn, and whom it wakes. No types but bytes.
 
+use std::cell::Cell;
+
 use super::ring::{End, Ring, Stop};
 use crate::sync::{Deadline, Patience, WaitWord};
 
@@ -8,9 +10,45 @@ use crate::sync::{Deadline, Patience, WaitWord};
 const YIELDS: u32 = 16;
 const LOOKS: u32 = 16;
 
+/// After so many calls in a row that found something at once, who finds nothing waits for a moment before it looks: the other side has come close, and
+/// both would take the same cache lines from each other at every item. A moment is so many pauses, a microsecond or so.
+const MANY: u32 = 4;
+const MOMENT: u32 = 128;
+
+thread_local! {
+    /// How many calls of this thread in a row have found something at once.
+    static IN_A_ROW: Cell<u32> = const { Cell::new(0) };
+}
+
+/// Notes that a call of this thread has found something at once.
+#[inline]
+pub(super) fn found_at_once() {
+    IN_A_ROW.set(IN_A_ROW.get().saturating_add(1));
+}
+
 /// Tries until it is done, in vain, or too late; sleeps on this word in between. `must_wait` says whether an attempt would find nothing: it is
 /// asked before each sleep. `is_alone` says whether nobody is left who could end it: it is asked after each.
+#[inline]
 pub(crate) fn wait_for<R>(
+    word: &WaitWord,
+    deadline: Deadline,
+    must_wait: impl Fn() -> bool,
+    is_over: impl Fn() -> bool,
+    is_alone: impl Fn() -> bool,
+    mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
+) -> Result<R, Stop> {
+    match attempt(Patience::Until(deadline)) {
+        Err(Stop::Wait) => wait_again(word, deadline, must_wait, is_over, is_alone, attempt),
+        result => {
+            found_at_once();
+            result
+        }
+    }
+}
+
+/// As [`wait_for`], after a first attempt that found nothing.
+#[cold]
+fn wait_again<R>(
     word: &WaitWord,
     deadline: Deadline,
     must_wait: impl Fn() -> bool,
@@ -20,15 +58,14 @@ pub(crate) fn wait_for<R>(
 ) -> Result<R, Stop> {
     let mut yields = 0;
     let mut slept = false;
+    let mut moment = if IN_A_ROW.replace(0) < MANY { 0 } else { MOMENT };
+    let mut found = Err(Stop::Wait);
     loop {
-        match attempt(Patience::Until(deadline)) {
-            Err(Stop::Wait) => {}
-            result => {
-                if slept {
-                    word.pass_on(|| !must_wait());
-                }
-                return result;
+        if !matches!(found, Err(Stop::Wait)) {
+            if slept {
+                word.pass_on(|| !must_wait());
             }
+            return found;
         }
         if is_over() {
             return Err(Stop::Closed);
@@ -36,11 +73,14 @@ pub(crate) fn wait_for<R>(
         if yields < YIELDS {
             yields += 1;
             std::thread::yield_now();
+            (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
             look_again(&must_wait);
+            found = attempt(Patience::Until(deadline));
             continue;
         }
         let ticket = word.prepare_dearly();
         if !must_wait() || is_over() {
+            found = attempt(Patience::Until(deadline));
             continue;
         }
         let in_time = word.sleep(ticket, deadline);
@@ -52,6 +92,7 @@ pub(crate) fn wait_for<R>(
         if !in_time {
             return Err(Stop::Wait);
         }
+        found = attempt(Patience::Until(deadline));
     }
 }
 
@@ -74,11 +115,29 @@ impl Ring {
         is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        let (word, is_over): (_, fn(&Self) -> bool) = match end {
+        let (word, is_over) = self.side_of(end);
+        wait_for(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
+    }
+
+    /// As [`wait_for`](Self::wait_for), after a first attempt that found nothing.
+    #[cold]
+    pub(super) fn wait_again<R>(
+        &self,
+        end: End,
+        deadline: Deadline,
+        is_alone: impl Fn() -> bool,
+        attempt: impl FnMut(Patience) -> Result<R, Stop>,
+    ) -> Result<R, Stop> {
+        let (word, is_over) = self.side_of(end);
+        wait_again(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
+    }
+
+    /// Where this side sleeps, and whether it waits in vain.
+    fn side_of(&self, end: End) -> (&WaitWord, fn(&Self) -> bool) {
+        match end {
             End::Send => (&self.signals().not_full, Self::is_closed),
             End::Recv => (&self.signals().not_empty, Self::is_drained),
-        };
-        wait_for(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
+        }
     }
 
     /// [`pass`](Self::pass) for senders, and wakes receivers.

@@ -56,6 +56,10 @@ fn layout<T: Item>() -> u64 {
     Layout::of::<()>("spsc").number(PROTOCOL).number(T::SIZE as u64).number(T::LAYOUT).hash()
 }
 
+/// How many slots are many, and how long a moment is, in looks: a microsecond or so.
+const MANY: usize = 128;
+const MOMENT: u32 = 128;
+
 /// What both ends are made of.
 #[derive(Debug)]
 struct Ring<T> {
@@ -63,6 +67,8 @@ struct Ring<T> {
     tether: Tether,
     /// Keeps the ring mapped.
     segment: Segment,
+    /// How many slots the last look found.
+    lately: usize,
     of: PhantomData<fn(T) -> T>,
 }
 
@@ -84,7 +90,7 @@ impl<T: Item> Ring<T> {
             return Err(Error::Corrupted);
         }
         track.hold(tether.holder());
-        Ok(Self { track, tether, segment, of: PhantomData })
+        Ok(Self { track, tether, segment, lately: 0, of: PhantomData })
     }
 
     /// Gives the end away. One that was given away already leaves nothing that could be read.
@@ -109,7 +115,25 @@ impl<T: Item> Ring<T> {
 
     #[inline]
     fn wait(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        self.tether.wait(&mut self.track, want, deadline)
+        if self.track.known() >= want {
+            return self.tether.ready(&mut self.track, want);
+        }
+        self.wait_for_more(want, deadline)
+    }
+
+    /// Where slots have come in large numbers lately and now there are few, the ends have come close to each other: this one gives the other a moment, or
+    /// they would take the same cache lines from each other at every slot.
+    fn wait_for_more(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+        let usable = self.tether.wait(&mut self.track, want, deadline)?;
+        let before = std::mem::replace(&mut self.lately, usable);
+        if usable >= MANY || before < MANY {
+            return Ok(usable);
+        }
+        for _ in 0..MOMENT {
+            std::hint::spin_loop();
+        }
+        self.lately = self.track.look()?;
+        Ok(self.lately)
     }
 
     /// Waits for a slot, and says how many there are, at most so many.
