@@ -113,7 +113,7 @@ fn what_fits_is_sent_though_nobody_receives() -> Result<()> {
                 sender.send(&bytes(capacity, 1)).unwrap();
                 assert_eq!(receiver.recv(), Ok(bytes(capacity, 1)));
                 sender.try_send(&bytes(capacity, 2)).unwrap();
-                assert_eq!(sender.try_send(&[1; 60]), Err(TrySendError::Full(())));
+                assert_eq!(sender.try_send(&[1; 100]), Err(TrySendError::Full(())));
                 assert_eq!(receiver.try_recv(), Ok(bytes(capacity, 2)));
                 assert_eq!(sender.try_send(&bytes(capacity + 1, 3)), Err(TrySendError::Full(())));
                 assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));

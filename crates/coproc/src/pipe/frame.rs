@@ -21,9 +21,9 @@ pub(super) const WORD: usize = 8;
 pub(super) const HEADER: usize = 1;
 /// Words of a `Begin`.
 pub(super) const BEGIN: usize = HEADER + 2;
-/// So many words does a message take more than its bytes, at most, if all of it is in the ring: a `Begin`, and four `Part`s, of which each but the last
-/// has a quarter of the ring, and the last what is less than a half; and a word for an `Abort`.
-pub(super) const SLACK: usize = BEGIN + 4 * HEADER + HEADER;
+/// So many words does a message take more than its bytes, at most, if all of it is in the ring: a `Begin`, and six `Part`s, of which each but the last
+/// has an eighth of the ring, and the last what is less than a half; and a word for an `Abort`.
+pub(super) const SLACK: usize = BEGIN + 6 * HEADER + HEADER;
 
 /// What a chunk is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -34,7 +34,7 @@ use send::Out;
 use way::Way;
 
 /// How many bytes are on their way in each direction at most, unless said otherwise.
-const CAPACITY: usize = 128 << 10;
+const CAPACITY: usize = 256 << 10;
 
 /// One of two connected ends, which send each other messages.
 ///

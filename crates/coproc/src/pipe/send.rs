@@ -68,7 +68,7 @@ impl Out {
             return Ok(before + all);
         }
         let Patience::Until(_) = patience else { return Err(Stop::Wait) };
-        let some = before + (self.track.capacity() / 4).max(HEADER + 1);
+        let some = before + (self.track.capacity() / 8).max(HEADER + 1);
         link.wait(&mut self.track, some + HEADER, patience)?;
         Ok(some)
     }

@@ -68,14 +68,16 @@ impl Tether {
         self.lifeline.socket().filter(|_| self.is_mine())
     }
 
+    /// Whether this process has the end, and it is of use: a sender whose receiver has gone sends nothing more, also where there is room.
+    #[inline]
+    pub(crate) fn may_use(&self, track: &Track) -> bool {
+        self.is_mine() && !(track.end() == End::Send && track.is_closed_by(End::Recv))
+    }
+
     /// How many slots the end may use now: at least `want`, or why not.
     #[inline]
     pub(crate) fn ready(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
-        if !self.is_mine() {
-            return Err(Stop::Closed);
-        }
-        // A sender whose receiver has gone sends nothing more, also where there is room.
-        if track.end() == End::Send && track.is_closed_by(End::Recv) {
+        if !self.may_use(track) {
             return Err(Stop::Closed);
         }
         if track.known() >= want {

@@ -115,14 +115,18 @@ impl<T: Item> Ring<T> {
 
     #[inline]
     fn wait(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        if self.track.known() >= want {
-            return self.tether.ready(&mut self.track, want);
-        }
-        self.wait_for_more(want, deadline)
+        if self.has(want) { Ok(self.track.known()) } else { self.wait_for_more(want, deadline) }
+    }
+
+    /// Whether so many slots are known to be this end's, and of use.
+    #[inline]
+    fn has(&self, want: usize) -> bool {
+        self.track.known() >= want && self.tether.may_use(&self.track)
     }
 
     /// Where slots have come in large numbers lately and now there are few, the ends have come close to each other: this one gives the other a moment, or
     /// they would take the same cache lines from each other at every slot.
+    #[cold]
     fn wait_for_more(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
         let usable = self.tether.wait(&mut self.track, want, deadline)?;
         let before = std::mem::replace(&mut self.lately, usable);
