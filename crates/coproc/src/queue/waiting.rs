@@ -58,6 +58,7 @@ fn wait_again<R>(
 ) -> Result<R, Stop> {
     let mut yields = 0;
     let mut slept = false;
+    let mut ticket = None;
     let mut moment = if IN_A_ROW.replace(0) < MANY { 0 } else { MOMENT };
     let mut found = Err(Stop::Wait);
     loop {
@@ -78,12 +79,13 @@ fn wait_again<R>(
             found = attempt(Patience::Until(deadline));
             continue;
         }
-        let ticket = word.prepare_dearly();
+        let marked = word.prepare_again(ticket);
+        ticket = Some(marked);
         if !must_wait() || is_over() {
             found = attempt(Patience::Until(deadline));
             continue;
         }
-        let in_time = word.sleep(ticket, deadline);
+        let in_time = word.sleep(marked, deadline);
         slept |= in_time;
         // First that nobody is left, then once more what they left. Also by who never sleeps, since its time is over at once.
         if must_wait() && is_alone() && must_wait() && !is_over() {

@@ -176,14 +176,16 @@ impl Tether {
                 result => return result,
             }
         }
+        let mut ticket = None;
         loop {
-            let ticket = track.here().prepare_dearly();
+            let marked = track.here().prepare_again(ticket);
+            ticket = Some(marked);
             match self.ready(track, want) {
                 Err(Stop::Wait) => {}
                 result => return result,
             }
             if let Some(slice) = deadline.slice(SLICE) {
-                track.here().sleep_for(ticket, slice);
+                track.here().sleep_for(marked, slice);
                 // If it was no wake that ended the sleep: is there anybody who could wake?
                 match self.ready_or_cut(track, want) {
                     Err(Stop::Wait) => {}

@@ -17,7 +17,7 @@ const YIELDS: u32 = 8;
 const FIRST_SLICE: Duration = Duration::from_millis(1);
 const SLICE_AT_FIRST: Duration = Duration::from_millis(8);
 const SLICES_AT_FIRST: u32 = 15;
-const SLICE_AFTER_LONG: Duration = Duration::from_millis(20);
+const SLICE_AFTER_LONG: Duration = Duration::from_millis(24);
 
 /// A robust lock. The state table is [`Word`]; all bytes zero is free.
 ///

@@ -23,7 +23,7 @@ use crate::shareable::{Direct, Shareable};
 /// `static`, or on the stack. Uncontended it costs what a `std::sync::Mutex` does.
 ///
 /// **When the owner dies**, by `SIGKILL` at any instruction, who waits gets [`LockError::Poisoned`] with the dead owner's id, at
-/// most 8 ms after the kernel has closed its descriptors, or 20 if it has waited for long. The lock is free then, and stays poisoned until it is repaired. A panic of the owner
+/// most 8 ms after the kernel has closed its descriptors, or 24 if it has waited for long. The lock is free then, and stays poisoned until it is repaired. A panic of the owner
 /// poisons too, as in `std`. A stopped owner is alive, and never robbed. A forked child is another owner than its parent. Outside of a
 /// segment the lock serves the threads of one process.
 ///

@@ -180,6 +180,7 @@ impl Semaphore {
     fn acquire_until(&self, deadline: Deadline) -> Result<Permit<'_>, TryLockError> {
         let mut yields = 0;
         let mut slept = false;
+        let mut ticket = None;
         loop {
             match self.take(Patience::Until(deadline)) {
                 Ok(None) => {}
@@ -199,11 +200,12 @@ impl Semaphore {
             if self.reap() {
                 continue;
             }
-            let ticket = self.sleepers.prepare_dearly();
+            let marked = self.sleepers.prepare_again(ticket);
+            ticket = Some(marked);
             if self.has_one() {
                 continue;
             }
-            if !self.sleepers.sleep(ticket, deadline) {
+            if !self.sleepers.sleep(marked, deadline) {
                 return Err(TryLockError::TimedOut);
             }
             slept = true;
