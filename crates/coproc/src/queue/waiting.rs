@@ -7,7 +7,7 @@ use crate::sync::{Deadline, Patience, WaitWord};
 
 /// How often a call gives way before it sleeps, and how often it looks after each time. First others, who may be who it waits for; then looks, since
 /// an answer from another processor comes sooner than a return from the scheduler.
-const YIELDS: u32 = 16;
+const YIELDS: u32 = 8;
 const LOOKS: u32 = 16;
 
 /// After so many calls in a row that found something at once, who finds nothing waits for a moment before it looks: the other side has come close, and

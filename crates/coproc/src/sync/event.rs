@@ -59,17 +59,30 @@ impl Event {
     /// Sets the event and wakes all who wait.
     #[inline]
     pub fn set(&self) {
-        let mut word = self.word.load(Ordering::Relaxed);
-        loop {
-            let next = (word & !(SET | WAIT)).wrapping_add(ONE) | SET;
-            // Release: pairs with the Acquire in `is_set` and `wait`; what the setter wrote before.
-            match self.word.compare_exchange_weak(word, next, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(now) => word = now,
-            }
+        let word = self.word.load(Ordering::Relaxed);
+        if word & WAIT != 0 || !self.set_from(word) {
+            self.set_slow();
         }
-        if word & WAIT != 0 {
-            futex::wake_all(&self.word);
+    }
+
+    /// Sets the event if its word is this; nobody is waiting then who is not woken after it.
+    #[inline]
+    fn set_from(&self, word: u32) -> bool {
+        let next = (word & !(SET | WAIT)).wrapping_add(ONE) | SET;
+        // Release: pairs with the Acquire in `is_set` and `wait`; what the setter wrote before.
+        self.word.compare_exchange(word, next, Ordering::Release, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn set_slow(&self) {
+        loop {
+            let word = self.word.load(Ordering::Relaxed);
+            if self.set_from(word) {
+                if word & WAIT != 0 {
+                    futex::wake_all(&self.word);
+                }
+                return;
+            }
         }
     }
 

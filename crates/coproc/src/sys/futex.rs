@@ -25,17 +25,18 @@ pub(crate) const MOST_WORDS: usize = 128;
 /// Sleeps while every one of these words has its value, at most this long (`futex_waitv(2)`). `false` if nobody woke it and no word has changed; may
 /// return early for no reason. Where the kernel is older than the call (5.16), it sleeps for a millisecond.
 pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], slice: Duration) -> bool {
-    let mut list = [Wait::new(); MOST_WORDS];
-    let count = words.len().min(MOST_WORDS);
-    for (wait, (word, value)) in list.iter_mut().zip(words) {
-        wait.val = u64::from(*value);
+    let wait = |&(word, value): &(&AtomicU32, u32)| {
+        let mut wait = Wait::new();
+        wait.val = u64::from(value);
         wait.uaddr = WaitPtr::new(word.as_ptr().cast());
         wait.flags = WaitFlags::SIZE_U32;
-    }
+        wait
+    };
+    let list: Vec<_> = words.iter().take(MOST_WORDS).map(wait).collect();
     // Until a point in time, unlike the others.
     let until = (Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()).saturating_add(slice);
     let until = Timespec { tv_sec: until.as_secs().min(i64::MAX as u64) as i64, tv_nsec: until.subsec_nanos().into() };
-    match futex::waitv(&list[..count], WaitvFlags::empty(), Some(&until), rustix::thread::ClockId::Monotonic) {
+    match futex::waitv(&list, WaitvFlags::empty(), Some(&until), rustix::thread::ClockId::Monotonic) {
         Err(rustix::io::Errno::TIMEDOUT) => false,
         Err(rustix::io::Errno::NOSYS) => {
             std::thread::sleep(slice.min(Duration::from_millis(1)));
