@@ -12,9 +12,9 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/deadline.rs", "use std::time::{Duration, Instant};", "use crate::sys::Instant;\nuse std::time::Duration;"),
     // Giving way before the sleep changes nothing but the number of interleavings.
     ("sync/lock.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
-    ("queue/waiting.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
+    ("queue/waiting.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
-    ("ring/tether.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
+    ("ring/tether.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     // Tables of as many places as a model has processes, or the models would do nothing but walk over empty places.
     ("sync/rwlock.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
     ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),

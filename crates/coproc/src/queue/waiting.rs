@@ -6,8 +6,9 @@ use super::ring::{End, Ring, Stop};
 use crate::sync::{Deadline, Patience, WaitWord};
 
 /// How often a call gives way before it sleeps, and how often it looks after each time. First others, who may be who it waits for; then looks, since
-/// an answer from another processor comes sooner than a return from the scheduler.
-const YIELDS: u32 = 8;
+/// an answer from another processor comes sooner than a return from the scheduler. Half as many are too few: one late answer puts one side to sleep, and
+/// the other, which then has to wait for a wake, soon after it.
+const YIELDS: u32 = 16;
 const LOOKS: u32 = 16;
 
 /// After so many calls in a row that found something at once, who finds nothing waits for a moment before it looks: the other side has come close, and

@@ -10,7 +10,7 @@ use crate::sync::{Deadline, SLICE};
 
 /// How often an end gives way before it sleeps, and how often it looks after each time. First others: while it is away, the other end may pass
 /// many slots, and need not pass each by itself.
-const YIELDS: u32 = 8;
+const YIELDS: u32 = 16;
 const LOOKS: u32 = 16;
 
 /// No process's identity: that of who cannot register itself.
