@@ -89,7 +89,8 @@ impl Event {
     /// Clears the event. Who waited when it was set has been let go.
     #[inline]
     pub fn clear(&self) {
-        self.word.fetch_and(!SET, Ordering::Relaxed);
+        // Acquire: pairs with the Release in `set`; who clears first and then looks for work sees the work of the set that it cleared.
+        self.word.fetch_and(!SET, Ordering::Acquire);
     }
 
     /// Whether the event is set.

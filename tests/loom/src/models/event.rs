@@ -1,7 +1,9 @@
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::{beside, together};
 use crate::sync::Event;
+use crate::sys::atomic::AtomicU32;
 use crate::world::{Bytes, Options, Running, model, process, somebody_sleeps};
 
 #[derive(Default)]
@@ -57,6 +59,25 @@ fn a_set_that_is_cleared_at_once_is_noticed() {
             shared.event.clear();
         }
         waiter.join();
+    });
+}
+
+#[test]
+fn who_clears_before_it_looks_misses_nothing() {
+    model(Options::new(2), || {
+        let shared = Arc::new((Event::new(), AtomicU32::new(0)));
+        let theirs = Arc::clone(&shared);
+        let producer = process(2).run(move || {
+            for done in 1..=2 {
+                theirs.1.store(done, Ordering::Relaxed);
+                theirs.0.set();
+            }
+        });
+        while shared.1.load(Ordering::Relaxed) < 2 {
+            shared.0.wait();
+            shared.0.clear();
+        }
+        producer.join();
     });
 }
 
