@@ -110,7 +110,7 @@ fn events(table: &mut Table) -> Result<()> {
 
     let ours = SharedValue::new(Event::new())?;
     let posix = posix::Semaphore::new(1)?;
-    let (event, sem_t) = (&ours, &posix);
+    let (event, sem_t): (&Event, _) = (&ours, &posix);
     let mut contest = Contest::default();
     contest.ours(EVENT, || {
         Ok(time(move || {
