@@ -13,7 +13,7 @@
 use std::mem::MaybeUninit;
 
 use crate::message::{Reader, Writer};
-use crate::ring::Track;
+use crate::ring::{Receives, Sends, Track};
 
 /// Size of a slot of the ring, in bytes.
 pub(super) const WORD: usize = 8;
@@ -76,7 +76,7 @@ impl Header {
 /// # Panics
 /// If it is more than is known to be the sender's.
 #[inline]
-pub(super) fn put(track: &mut Track, skipped: usize, kind: Kind, bytes: &[u8]) {
+pub(super) fn put(track: &mut Track<Sends>, skipped: usize, kind: Kind, bytes: &[u8]) {
     let header = (kind as u64) << KIND | bytes.len() as u64;
     let [(first, count), (second, _)] = track.slots_behind(skipped, HEADER + words(bytes.len()));
     // SAFETY: a word of this end's, of which there is one at least; nobody else has it until it is passed, for which one needs the track.
@@ -90,17 +90,17 @@ pub(super) fn put(track: &mut Track, skipped: usize, kind: Kind, bytes: &[u8]) {
 
 /// The header of the receiver's next chunk, if it is one and the chunk is there. At least a word is known to be the receiver's.
 #[inline]
-pub(super) fn header(track: &Track) -> Option<Header> {
+pub(super) fn header(track: &Track<Receives>) -> Option<Header> {
     Header::from_word(word(track, 0)).filter(|header| header.words() <= track.known())
 }
 
 /// The two numbers of a `Begin`.
-pub(super) fn numbers(track: &Track) -> [u64; 2] {
+pub(super) fn numbers(track: &Track<Receives>) -> [u64; 2] {
     [HEADER, HEADER + 1].map(|skipped| word(track, skipped))
 }
 
 #[inline]
-fn word(track: &Track, skipped: usize) -> u64 {
+fn word(track: &Track<Receives>, skipped: usize) -> u64 {
     let [(at, _), _] = track.slots_behind(skipped, 1);
     // SAFETY: a word of this end's. A peer that writes it at this moment gives us another number.
     unsafe { Reader::raw(at, WORD, &[]) }.plain().unwrap_or_default()
@@ -111,7 +111,7 @@ fn word(track: &Track, skipped: usize) -> u64 {
 /// # Panics
 /// If they are more than are known to be the receiver's.
 #[inline]
-pub(super) fn get(track: &Track, to: &mut [MaybeUninit<u8>]) {
+pub(super) fn get(track: &Track<Receives>, to: &mut [MaybeUninit<u8>]) {
     let [(first, count), (second, _)] = track.slots_behind(HEADER, words(to.len()));
     let (before, after) = to.split_at_mut(to.len().min(count * WORD));
     // SAFETY: these words are this end's, in one piece, and hold as many bytes.

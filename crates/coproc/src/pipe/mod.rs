@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Lifeline;
 use crate::message::{Message, Reader, Writer};
-use crate::ring::{End, Stop, Tether, Track};
+use crate::ring::{Sends, Side, Stop, Tether, Track};
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::Patience;
 use methods::{receives, sends};
@@ -93,8 +93,8 @@ impl Pipe {
 
     fn new(segment: Segment, lifeline: Lifeline, side: u8, part: Option<Part>) -> Result<Self> {
         let link = Link::new(segment, lifeline, side)?;
-        let out = link.way(2, side.into(), End::Send, |track| Out { track })?;
-        let inside = link.way(2, usize::from(1 - side), End::Recv, |track| In { track, part })?;
+        let out = link.way(2, side.into(), |track| Out { track })?;
+        let inside = link.way(2, usize::from(1 - side), |track| In { track, part })?;
         Ok(Self { link, out, inside })
     }
 
@@ -178,7 +178,7 @@ impl Link {
     }
 
     /// This end's side of a ring of the segment, which has so many.
-    fn way<S>(&self, rings: usize, index: usize, end: End, side: impl FnOnce(Track) -> S) -> Result<Way<S>> {
+    fn way<S: Side, W>(&self, rings: usize, index: usize, side: impl FnOnce(Track<S>) -> W) -> Result<Way<W>> {
         self.segment.expect(Kind::Pipe, layout(rings), "Pipe")?;
         let words = self.segment.len();
         if words <= frame::SLACK {
@@ -190,7 +190,7 @@ impl Link {
         let at = NonNull::new(at).ok_or(Error::Corrupted)?;
         // SAFETY: the body is `rings` rings of this size (`expect_body`), each a multiple of 128 bytes, and can be written (`expect`); the segment
         // is kept beside the track. Nobody else of this process has this end (`new`).
-        let track = unsafe { Track::new(at, words, frame::WORD, end) }.map_err(|_| Error::Corrupted)?;
+        let track = unsafe { Track::new(at, words, frame::WORD) }.map_err(|_| Error::Corrupted)?;
         track.hold(self.tether.holder());
         // SAFETY: the bell is kept beside the segment.
         let bell = unsafe { track.bell() };
@@ -199,7 +199,7 @@ impl Link {
 
     /// How many words the end may use now: at least so many. Waits for it if told to.
     #[inline]
-    fn wait(&self, track: &mut Track, want: usize, patience: Patience) -> Result<usize, Stop> {
+    fn wait<S: Side>(&self, track: &mut Track<S>, want: usize, patience: Patience) -> Result<usize, Stop> {
         match patience {
             Patience::Until(deadline) => self.tether.wait(track, want, deadline),
             _ => self.tether.ready_or_cut(track, want),
@@ -228,7 +228,7 @@ fn layout(rings: usize) -> u64 {
 
 /// Size of a ring of so many words, up to where the next may begin.
 fn ring_size(words: usize) -> Option<usize> {
-    Track::size(words, frame::WORD)?.checked_next_multiple_of(128)
+    Track::<Sends>::size(words, frame::WORD)?.checked_next_multiple_of(128)
 }
 
 /// A segment of so many rings, in each of which a message of this length fits at once; and the two ends of its socket.

@@ -10,7 +10,6 @@ use super::{CAPACITY, Link, create};
 use crate::error::Result;
 use crate::liveness::Lifeline;
 use crate::message::{Message, Reader, Writer};
-use crate::ring::End;
 use crate::segment::Segment;
 
 /// A [`Pipe`](crate::Pipe) in one direction: an end that sends, and one that receives.
@@ -57,7 +56,7 @@ pub struct PipeReceiver {
 impl PipeSender {
     fn new(segment: Segment, lifeline: Lifeline) -> Result<Self> {
         let link = Link::new(segment, lifeline, 0)?;
-        let out = link.way(1, 0, End::Send, |track| Out { track })?;
+        let out = link.way(1, 0, |track| Out { track })?;
         Ok(Self { link, out })
     }
 
@@ -85,7 +84,7 @@ impl PipeSender {
 impl PipeReceiver {
     fn new(segment: Segment, lifeline: Lifeline, part: Option<Part>) -> Result<Self> {
         let link = Link::new(segment, lifeline, 1)?;
-        let inside = link.way(1, 0, End::Recv, |track| In { track, part })?;
+        let inside = link.way(1, 0, |track| In { track, part })?;
         Ok(Self { link, inside })
     }
 

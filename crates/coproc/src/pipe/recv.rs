@@ -9,7 +9,7 @@ use super::error::RecvIntoError;
 use super::frame::{self, BEGIN, HEADER, Header, Kind};
 use super::{Link, handles};
 use crate::message::{Handle, Message, Parcel, Reader, Writer};
-use crate::ring::{Stop, Track};
+use crate::ring::{Receives, Stop, Track};
 use crate::sync::Patience;
 
 /// So much memory is taken for a message at first. Its sender says how long it is, but has to be believed only as its bytes come.
@@ -18,7 +18,7 @@ const ON_TRUST: usize = 1 << 20;
 /// The receiving side of a ring.
 #[derive(Debug)]
 pub(super) struct In {
-    pub(super) track: Track,
+    pub(super) track: Track<Receives>,
     /// The message that has begun, of which there may be more to come.
     pub(super) part: Option<Part>,
 }
@@ -218,7 +218,7 @@ impl In {
 
 /// Takes the next chunk, of this length, and appends it to bytes that have room for it.
 #[inline]
-fn take(track: &mut Track, len: usize, to: &mut Vec<u8>) {
+fn take(track: &mut Track<Receives>, len: usize, to: &mut Vec<u8>) {
     let whole = to.len() + len;
     frame::get(track, &mut to.spare_capacity_mut()[..len]);
     // SAFETY: they are within the capacity, and `get` has written the last `len` of them.
@@ -228,7 +228,7 @@ fn take(track: &mut Track, len: usize, to: &mut Vec<u8>) {
 
 /// Takes the next chunk into this.
 #[inline]
-fn take_into(track: &mut Track, to: &mut [u8]) {
+fn take_into(track: &mut Track<Receives>, to: &mut [u8]) {
     let (at, len) = (to.as_mut_ptr().cast::<MaybeUninit<u8>>(), to.len());
     // SAFETY: the same bytes, exclusively borrowed; `get` writes them and leaves none uninitialised.
     frame::get(track, unsafe { std::slice::from_raw_parts_mut(at, len) });

@@ -6,14 +6,14 @@ use super::Link;
 use super::frame::{self, BEGIN, HEADER, Kind, SLACK, WORD, words};
 use super::handles;
 use crate::message::Handle;
-use crate::ring::{Stop, Track};
+use crate::ring::{Sends, Stop, Track};
 use crate::sync::Patience;
 use crate::sys::socket::MOST_FILES;
 
 /// The sending side of a ring. Between two calls no message is half sent.
 #[derive(Debug)]
 pub(super) struct Out {
-    pub(super) track: Track,
+    pub(super) track: Track<Sends>,
 }
 
 impl Out {

@@ -8,4 +8,4 @@ mod track;
 pub(crate) use look::Look;
 pub(crate) use stop::Stop;
 pub(crate) use tether::Tether;
-pub(crate) use track::{Bell, End, Track};
+pub(crate) use track::{Bell, End, Receives, Sends, Side, Track};

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::stop::Stop;
-use super::track::{End, Track};
+use super::track::{End, Side, Track};
 use crate::liveness::{self, Lifeline, Socket, Thread};
 use crate::sync::{Deadline, SLICE};
 
@@ -41,6 +41,7 @@ impl Tether {
     }
 
     /// The identity of the process that has the end.
+    #[inline]
     pub(crate) fn holder(&self) -> u64 {
         self.holder
     }
@@ -70,13 +71,13 @@ impl Tether {
 
     /// Whether this process has the end, and it is of use: a sender whose receiver has gone sends nothing more, also where there is room.
     #[inline]
-    pub(crate) fn may_use(&self, track: &Track) -> bool {
-        self.is_mine() && !(track.end() == End::Send && track.is_closed_by(End::Recv))
+    pub(crate) fn may_use<S: Side>(&self, track: &Track<S>) -> bool {
+        self.is_mine() && !track.sends_in_vain()
     }
 
     /// How many slots the end may use now: at least `want`, or why not.
     #[inline]
-    pub(crate) fn ready(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    pub(crate) fn ready<S: Side>(&self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         if !self.may_use(track) {
             return Err(Stop::Closed);
         }
@@ -88,7 +89,7 @@ impl Tether {
 
     /// As [`ready`](Self::ready), for who comes again instead of waiting: it is to learn of a death too.
     #[inline]
-    pub(crate) fn try_ready(&mut self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    pub(crate) fn try_ready<S: Side>(&mut self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         match self.ready(track, want) {
             Err(Stop::Wait) => self.try_slow(track, want),
             result => result,
@@ -96,7 +97,7 @@ impl Tether {
     }
 
     #[cold]
-    fn try_slow(&mut self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    fn try_slow<S: Side>(&mut self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         if self.next_question.slice(SLICE).is_some() {
             return Err(Stop::Wait);
         }
@@ -106,7 +107,7 @@ impl Tether {
 
     /// Asks the kernel whether the other end is there. While a process has it, that process's life counts: copies of the socket may lie about, as
     /// in the workers of a pool that were all given the same items. While it is on its way, the socket does.
-    pub(crate) fn ask(&self, track: &Track) {
+    pub(crate) fn ask<S: Side>(&self, track: &Track<S>) {
         if track.other_is_dead() || self.lifeline.is_cut() {
             self.cut.store(true, Ordering::Relaxed);
         }
@@ -118,19 +119,19 @@ impl Tether {
     }
 
     #[inline]
-    fn look(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    fn look<S: Side>(&self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         let usable = track.look()?;
         if usable >= want {
             return Ok(usable);
         }
-        if track.end() == End::Recv {
+        if S::END == End::Recv {
             return self.end_of_file(track, want);
         }
         Err(if self.is_cut() { Stop::Disconnected } else { Stop::Wait })
     }
 
     /// What a receiver that finds too little is told: if the sender has gone, first look once more at what it left.
-    fn end_of_file(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    fn end_of_file<S: Side>(&self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         let stop = if track.is_closed_by(End::Send) {
             Stop::Closed
         } else if self.is_cut() {
@@ -144,7 +145,7 @@ impl Tether {
 
     /// As [`ready`](Self::ready), and asks the kernel whether the other end is alive if there is too little: for who will not come again.
     #[inline]
-    pub(crate) fn ready_or_cut(&self, track: &mut Track, want: usize) -> Result<usize, Stop> {
+    pub(crate) fn ready_or_cut<S: Side>(&self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
         match self.ready(track, want) {
             Err(Stop::Wait) => {
                 self.ask(track);
@@ -156,7 +157,7 @@ impl Tether {
 
     /// As [`ready`](Self::ready), but waits for it until the deadline.
     #[inline]
-    pub(crate) fn wait(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+    pub(crate) fn wait<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
         match self.ready(track, want) {
             Err(Stop::Wait) => self.wait_slow(track, want, deadline),
             result => result,
@@ -164,7 +165,7 @@ impl Tether {
     }
 
     #[cold]
-    fn wait_slow(&self, track: &mut Track, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+    fn wait_slow<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
         for round in 0..YIELDS * LOOKS {
             if round.is_multiple_of(LOOKS) {
                 std::thread::yield_now();
@@ -200,7 +201,7 @@ impl Tether {
 
     /// Sleeps until the other end has passed something, and a moment at most: for who waits for what no word in shared memory says.
     #[cold]
-    pub(crate) fn pause(&self, track: &mut Track, deadline: Deadline) -> Result<(), Stop> {
+    pub(crate) fn pause<S: Side>(&self, track: &mut Track<S>, deadline: Deadline) -> Result<(), Stop> {
         let ticket = track.here().prepare_dearly();
         self.ready(track, 0)?;
         let Some(slice) = deadline.slice(MOMENT) else { return Err(Stop::Wait) };

@@ -13,6 +13,8 @@
 
 #![allow(unsafe_code)]
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -50,6 +52,27 @@ pub(crate) enum End {
     Recv = 1,
 }
 
+/// An end as a type, so that what only one of them needs costs the other nothing.
+pub(crate) trait Side: fmt::Debug {
+    const END: End;
+}
+
+/// The end that sends.
+#[derive(Debug)]
+pub(crate) enum Sends {}
+
+/// The end that receives.
+#[derive(Debug)]
+pub(crate) enum Receives {}
+
+impl Side for Sends {
+    const END: End = End::Send;
+}
+
+impl Side for Receives {
+    const END: End = End::Recv;
+}
+
 /// The words hold what no code of ours writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Impossible;
@@ -57,27 +80,30 @@ pub(crate) struct Impossible;
 /// One end's view of the ring.
 ///
 /// 1. `control` is the start of `size(capacity, stride)` bytes, mapped as long as the segment beside which this is kept.
-/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside, and aligned to 128 at index 0.
-/// 3. `position` is what this end has stored last, `index` is `position % capacity`.
-/// 4. `free` slots from `index` on are this end's, at most `capacity`: the other end has passed them. They only become more until this end
-///    passes some: a position that goes back, as only a hostile peer's does, takes none away.
+/// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside, and aligned to 128 at index 0. `end` is where the last one ends.
+/// 3. `position` is what this end has stored last, `next` the slot of index `position % capacity`.
+/// 4. The slots from `position` to `limit`, at most `capacity`, are this end's: the other end has passed them. They only become more until this
+///    end passes some: a position that goes back, as only a hostile peer's does, takes none away.
 #[derive(Debug)]
-pub(crate) struct Track {
+pub(crate) struct Track<S> {
     control: NonNull<Control>,
     capacity: usize,
     stride: usize,
-    end: End,
     position: u64,
-    index: usize,
-    free: usize,
+    limit: u64,
+    next: *mut u8,
+    end: *mut u8,
+    side: PhantomData<fn() -> S>,
 }
 
 // SAFETY: it points to memory that all threads and processes may reach: atomics, and slots whose bytes go by turns.
-unsafe impl Send for Track {}
+unsafe impl<S> Send for Track<S> {}
 // SAFETY: as above; through a shared reference it only looks at atomics.
-unsafe impl Sync for Track {}
+unsafe impl<S> Sync for Track<S> {}
 
-impl Track {
+impl<S: Side> Track<S> {
+    const END: End = S::END;
+
     /// Size of a ring, in bytes, if it can be counted.
     pub(crate) fn size(capacity: usize, stride: usize) -> Option<usize> {
         // The capacity too, of items without bytes: twice as much can be counted.
@@ -93,11 +119,14 @@ impl Track {
     /// # Safety
     /// From `at` on, which is aligned to 128, `size(capacity, stride)` bytes can be written as long as this lives; `capacity` is not 0. Before
     /// slots are asked for, nobody of this process has this end beside.
-    pub(crate) unsafe fn new(at: NonNull<u8>, capacity: usize, stride: usize, end: End) -> Result<Self, Impossible> {
-        let mut track = Self { control: at.cast(), capacity, stride, end, position: 0, index: 0, free: 0 };
+    pub(crate) unsafe fn new(at: NonNull<u8>, capacity: usize, stride: usize) -> Result<Self, Impossible> {
+        let first = at.as_ptr().wrapping_add(SLOTS);
+        let end = first.wrapping_add(capacity * stride);
+        let mut track = Self { control: at.cast(), capacity, stride, position: 0, limit: 0, next: first, end, side: PhantomData };
         // Acquire: pairs with the Release in `pass`, in the process that had this end before.
-        track.position = track.positions()[end as usize].0.load(Ordering::Acquire);
-        track.index = (track.position % capacity as u64) as usize;
+        track.position = track.positions()[Self::END as usize].0.load(Ordering::Acquire);
+        track.limit = track.position;
+        track.next = first.wrapping_add((track.position % capacity as u64) as usize * stride);
         track.look()?;
         Ok(track)
     }
@@ -115,10 +144,6 @@ impl Track {
         self.capacity
     }
 
-    pub(crate) fn end(&self) -> End {
-        self.end
-    }
-
     /// How many slots this end has passed, ever.
     pub(crate) fn position(&self) -> u64 {
         self.position
@@ -127,36 +152,37 @@ impl Track {
     /// How many slots this end may use, as far as it knows without a look at the other's word.
     #[inline]
     pub(crate) fn known(&self) -> usize {
-        self.free
+        // At most the capacity, which is a number of slots in memory.
+        self.limit.wrapping_sub(self.position) as usize
     }
 
     /// How many slots this end may use: free ones for the sender, full ones for the receiver.
     #[inline]
     pub(crate) fn look(&mut self) -> Result<usize, Impossible> {
         let usable = self.usable()?;
-        if usable < self.free {
+        if usable < self.known() {
             return Err(Impossible);
         }
-        self.free = usable;
+        self.limit = self.position.wrapping_add(usable as u64);
         Ok(usable)
     }
 
     /// How many items are inside, as this end sees it.
     pub(crate) fn len(&self) -> usize {
         let usable = self.usable().unwrap_or(0);
-        if self.end == End::Send { self.capacity - usable } else { usable }
+        if Self::END == End::Send { self.capacity - usable } else { usable }
     }
 
     #[inline]
     fn usable(&self) -> Result<usize, Impossible> {
         // Acquire: pairs with the Release in `pass`; the items' bytes are written, or have been read.
-        let other = self.positions()[1 - self.end as usize].0.load(Ordering::Acquire);
-        let inside = match self.end {
+        let other = self.positions()[1 - Self::END as usize].0.load(Ordering::Acquire);
+        let inside = match Self::END {
             End::Send => self.position.wrapping_sub(other),
             End::Recv => other.wrapping_sub(self.position),
         };
         let inside = usize::try_from(inside).ok().filter(|&inside| inside <= self.capacity).ok_or(Impossible)?;
-        Ok(if self.end == End::Send { self.capacity - inside } else { inside })
+        Ok(if Self::END == End::Send { self.capacity - inside } else { inside })
     }
 
     /// Where this end's next `count` slots lie: in one piece, or in two if they reach past the end of the ring. Pieces are given with
@@ -175,13 +201,11 @@ impl Track {
     /// If they are more than are known to be this end's.
     #[inline]
     pub(crate) fn slots_behind(&self, skipped: usize, count: usize) -> [(*mut u8, usize); 2] {
-        assert!(skipped <= self.free && count <= self.free - skipped);
-        let mut index = self.index + skipped;
-        if index >= self.capacity {
-            index -= self.capacity;
-        }
-        let first = count.min(self.capacity - index);
-        [(self.slot(index), first), (self.slot(0), count - first)]
+        assert!(skipped <= self.known() && count <= self.known() - skipped);
+        let from = self.step(skipped);
+        let room = self.end.addr() - from.addr();
+        let before = if count * self.stride <= room { count } else { room / self.stride };
+        [(from, before), (self.first(), count - before)]
     }
 
     /// Where this end's next slot lies.
@@ -190,14 +214,26 @@ impl Track {
     /// If none is known to be this end's.
     #[inline]
     pub(crate) fn next_slot(&self) -> *mut u8 {
-        assert!(self.free > 0);
-        self.slot(self.index)
+        assert!(self.known() > 0);
+        self.next
     }
 
     #[inline]
-    fn slot(&self, index: usize) -> *mut u8 {
-        // Inside, by invariant 2.
-        self.control.as_ptr().cast::<u8>().wrapping_add(SLOTS + index * self.stride)
+    fn first(&self) -> *mut u8 {
+        self.control.as_ptr().cast::<u8>().wrapping_add(SLOTS)
+    }
+
+    /// The slot that lies so many behind the next one, at most the capacity.
+    #[inline]
+    fn step(&self, count: usize) -> *mut u8 {
+        let slot = self.next.wrapping_add(count * self.stride);
+        if slot < self.end { slot } else { self.round(slot) }
+    }
+
+    /// Where a slot at or past the end is found: inside again, by invariant 2. A call, so that it costs nothing where there is no need.
+    #[cold]
+    fn round(&self, slot: *mut u8) -> *mut u8 {
+        slot.wrapping_sub(self.capacity * self.stride)
     }
 
     /// Hands this end's next `count` slots to the other end, and wakes it if it sleeps.
@@ -206,27 +242,23 @@ impl Track {
     /// If they are more than are known to be this end's.
     #[inline]
     pub(crate) fn pass(&mut self, count: usize) {
-        assert!(count <= self.free);
-        self.free -= count;
+        assert!(count <= self.known());
         self.position = self.position.wrapping_add(count as u64);
-        self.index += count;
-        if self.index >= self.capacity {
-            self.index -= self.capacity;
-        }
+        self.next = self.step(count);
         // Release: pairs with the Acquire in `usable`; the items' bytes are written, or have been read.
-        self.positions()[self.end as usize].0.store(self.position, Ordering::Release);
+        self.positions()[Self::END as usize].0.store(self.position, Ordering::Release);
         self.there().notify_one_cheaply();
     }
 
     /// Where this end sleeps.
     pub(crate) fn here(&self) -> &WaitWord {
-        self.control().signals.of(self.end)
+        self.control().signals.of(Self::END)
     }
 
     /// Where the other end sleeps.
     #[inline]
     fn there(&self) -> &WaitWord {
-        self.control().signals.of(self.end.other())
+        self.control().signals.of(Self::END.other())
     }
 
     /// This end's bell, for threads that have not the track.
@@ -234,12 +266,12 @@ impl Track {
     /// # Safety
     /// It is used no longer than the ring is mapped.
     pub(crate) unsafe fn bell(&self) -> Bell {
-        Bell { control: self.control, capacity: self.capacity, end: self.end }
+        Bell { control: self.control, capacity: self.capacity, end: Self::END }
     }
 
     /// From now on this process, of this identity, has the end.
     pub(crate) fn hold(&self, holder: u64) {
-        self.control().signals.holders[self.end as usize].store(holder, Ordering::Relaxed);
+        self.control().signals.holders[Self::END as usize].store(holder, Ordering::Relaxed);
     }
 
     /// The end is on its way to another process.
@@ -249,13 +281,13 @@ impl Track {
 
     /// Whether the process that had the other end last has died, and had it to its death. Asks the kernel.
     pub(crate) fn other_is_dead(&self) -> bool {
-        self.control().signals.holder_is_dead(self.end.other())
+        self.control().signals.holder_is_dead(Self::END.other())
     }
 
     /// This end is done.
     pub(crate) fn close(&self) {
         // Release: pairs with the Acquire in `is_closed`; whatever was sent before.
-        self.control().signals.closed[self.end as usize].store(1, Ordering::Release);
+        self.control().signals.closed[Self::END as usize].store(1, Ordering::Release);
         self.here().notify_all();
         self.there().notify_all();
     }
@@ -264,6 +296,13 @@ impl Track {
     #[inline]
     pub(crate) fn is_closed_by(&self, end: End) -> bool {
         self.control().signals.is_closed_by(end)
+    }
+
+    /// Whether this end sends, and the receiver has said that it is done.
+    #[inline]
+    pub(crate) fn sends_in_vain(&self) -> bool {
+        // Relaxed: a sender looks at nothing that the receiver has written before.
+        S::END == End::Send && self.control().signals.closed[End::Recv as usize].load(Ordering::Relaxed) != 0
     }
 }
 

@@ -16,7 +16,7 @@ use crate::error::{self, Error};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Lifeline;
 use crate::message::{Item, Reader, Writer};
-use crate::ring::{End, Stop, Tether, Track};
+use crate::ring::{Sends, Side, Stop, Tether, Track};
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::Deadline;
 
@@ -45,11 +45,11 @@ pub fn spsc<T: Item>(capacity: usize) -> error::Result<(Sender<T>, Receiver<T>)>
     if capacity == 0 {
         return Err(Error::Empty);
     }
-    let body = Track::size(capacity, T::SIZE).ok_or(Error::TooLarge { len: capacity, size: T::SIZE })?;
+    let body = Track::<Sends>::size(capacity, T::SIZE).ok_or(Error::TooLarge { len: capacity, size: T::SIZE })?;
     let segment = Segment::create(Plan { kind: Kind::Ring, layout: layout::<T>(), len: capacity, body })?;
     let (one, other) = Lifeline::pair()?;
-    let sender = Ring::new(segment.clone(), End::Send, one)?;
-    Ok((Sender(sender), Receiver(Ring::new(segment, End::Recv, other)?)))
+    let sender = Ring::new(segment.clone(), one)?;
+    Ok((Sender(sender), Receiver(Ring::new(segment, other)?)))
 }
 
 fn layout<T: Item>() -> u64 {
@@ -62,8 +62,8 @@ const MOMENT: u32 = 128;
 
 /// What both ends are made of.
 #[derive(Debug)]
-struct Ring<T> {
-    track: Track,
+struct Ring<T, S: Side> {
+    track: Track<S>,
     tether: Tether,
     /// Keeps the ring mapped.
     segment: Segment,
@@ -72,21 +72,21 @@ struct Ring<T> {
     of: PhantomData<fn(T) -> T>,
 }
 
-impl<T: Item> Ring<T> {
+impl<T: Item, S: Side> Ring<T, S> {
     /// # Errors
     /// If the segment is none of this ring, this process has the end already, or it was dropped by another one.
-    fn new(segment: Segment, end: End, lifeline: Lifeline) -> error::Result<Self> {
+    fn new(segment: Segment, lifeline: Lifeline) -> error::Result<Self> {
         segment.expect(Kind::Ring, layout::<T>(), std::any::type_name::<T>())?;
         let capacity = segment.len();
         if capacity == 0 {
             return Err(Error::Empty);
         }
-        segment.expect_body(Track::size(capacity, T::SIZE))?;
+        segment.expect_body(Track::<S>::size(capacity, T::SIZE))?;
         let tether = Tether::new(lifeline);
         // SAFETY: the body has the size of this ring and can be written (`expect`); the segment is kept beside the track; that nobody of this
         // process has the end is what `take_end` says.
-        let track = unsafe { Track::new(segment.body(), capacity, T::SIZE, end) }.map_err(|_| Error::Corrupted)?;
-        if track.is_closed_by(end) || !segment.take_end(end as usize) {
+        let track = unsafe { Track::new(segment.body(), capacity, T::SIZE) }.map_err(|_| Error::Corrupted)?;
+        if track.is_closed_by(S::END) || !segment.take_end(S::END as usize) {
             return Err(Error::Corrupted);
         }
         track.hold(tether.holder());
@@ -96,16 +96,16 @@ impl<T: Item> Ring<T> {
     /// Gives the end away. One that was given away already leaves nothing that could be read.
     fn write(&self, to: &mut Writer<'_>) {
         if let Some(socket) = self.tether.give() {
-            self.segment.leave_end(self.track.end() as usize);
+            self.segment.leave_end(S::END as usize);
             self.track.let_go();
             to.segment(&self.segment);
             to.file(socket);
         }
     }
 
-    fn read(from: &mut Reader<'_>, end: End) -> Option<Self> {
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
         let segment = from.segment()?;
-        Self::new(segment, end, Lifeline::adopt(from.file()?)).ok()
+        Self::new(segment, Lifeline::adopt(from.file()?)).ok()
     }
 
     #[inline]
@@ -164,16 +164,16 @@ impl<T: Item> Ring<T> {
         f.debug_struct(name)
             .field("len", &self.track.len())
             .field("capacity", &self.track.capacity())
-            .field("closed", &(!self.tether.is_mine() || self.track.is_closed_by(self.track.end().other())))
+            .field("closed", &(!self.tether.is_mine() || self.track.is_closed_by(S::END.other())))
             .finish()
     }
 }
 
-impl<T> Drop for Ring<T> {
+impl<T, S: Side> Drop for Ring<T, S> {
     fn drop(&mut self) {
         if self.tether.is_mine() {
             self.track.close();
-            self.segment.leave_end(self.track.end() as usize);
+            self.segment.leave_end(S::END as usize);
         }
     }
 }

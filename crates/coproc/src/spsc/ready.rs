@@ -6,9 +6,9 @@ use super::{Receiver, Ring, Sender};
 use crate::message::Item;
 use crate::queue::{RecvError, SendError, TryRecvError, TrySendError};
 use crate::ready::{Observer, Waitable};
-use crate::ring::Look;
+use crate::ring::{Look, Side};
 
-impl<T: Item> Ring<T> {
+impl<T: Item, S: Side> Ring<T, S> {
     fn look(&self) -> Look {
         // SAFETY: the bell is kept beside the segment.
         Look::new(unsafe { self.track.bell() }, self.segment.clone())

@@ -9,19 +9,28 @@ use super::Ring;
 use crate::message::{Item, Landing, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::ring::{End, Stop};
+use crate::ring::{End, Receives, Stop};
 use crate::sync::Deadline;
 
 /// The receiving end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
-pub struct Receiver<T: Item>(pub(super) Ring<T>);
+pub struct Receiver<T: Item>(pub(super) Ring<T, Receives>);
 
 impl<T: Item> Receiver<T> {
     /// Waits for an item.
     ///
     /// # Errors
     /// [`RecvError::Closed`] if the sender was dropped and all is received, [`RecvError::Disconnected`] if it died.
-    #[inline]
+    #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
+        if self.0.has(1) {
+            return self.take().ok_or(RecvError::Corrupted);
+        }
+        self.recv_slowly()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn recv_slowly(&mut self) -> Result<T, RecvError> {
         self.0.wait(1, Deadline::NEVER)?;
         self.take().ok_or(RecvError::Corrupted)
     }
@@ -230,7 +239,7 @@ impl<T: Item> Message for Receiver<T> {
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Ring::read(from, End::Recv).map(Self)
+        Ring::read(from).map(Self)
     }
 }
 

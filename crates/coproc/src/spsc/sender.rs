@@ -9,19 +9,29 @@ use super::Ring;
 use crate::message::{Item, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{SendError, SendSliceError, SendTimeoutError, TrySendError};
-use crate::ring::{End, Stop};
+use crate::ring::{End, Sends, Stop};
 use crate::sync::Deadline;
 
 /// The sending end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
-pub struct Sender<T: Item>(pub(super) Ring<T>);
+pub struct Sender<T: Item>(pub(super) Ring<T, Sends>);
 
 impl<T: Item> Sender<T> {
     /// Waits for room and sends the item.
     ///
     /// # Errors
     /// [`SendError::Closed`] if the receiver was dropped, [`SendError::Disconnected`] if it died and there is no room; with the item.
-    #[inline]
+    #[inline(always)]
     pub fn send(&mut self, item: T) -> Result<(), SendError<T>> {
+        if self.0.has(1) {
+            self.put(&item);
+            return Ok(());
+        }
+        self.send_slowly(item)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_slowly(&mut self, item: T) -> Result<(), SendError<T>> {
         self.put_until(&item, Deadline::NEVER).map_err(|stop| stop.of_send(item))
     }
 
@@ -212,7 +222,7 @@ impl<T: Item> Message for Sender<T> {
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Ring::read(from, End::Send).map(Self)
+        Ring::read(from).map(Self)
     }
 }
 
