@@ -136,6 +136,14 @@ pub fn until_asleep(pid: u32) {
     until("the process sleeps", || is_asleep(&format!("/proc/{pid}")));
 }
 
+/// Waits until the first thread of a process is in the system call of this number.
+pub fn until_in_call(pid: u32, number: u32) {
+    until(&format!("process {pid} to be in system call {number}"), || {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap_or_default();
+        call.split(' ').next() == Some(&number.to_string())
+    });
+}
+
 /// Waits until a thread of this process sleeps in the kernel for a futex.
 ///
 /// # Panics

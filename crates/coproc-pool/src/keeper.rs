@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
-use coproc::__private::{Latch, above_standard, spawn_quiet};
+use coproc::__private::{Latch, above_standard, spawn_quiet, tell_of_a_death};
 use coproc::{Error, Result};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Pid;
@@ -175,5 +175,6 @@ fn settle(child: &Child) -> bool {
     *lock(&child.status) = Some(status);
     child.ended.notify_all();
     child.gone.open();
+    tell_of_a_death();
     true
 }

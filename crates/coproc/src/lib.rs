@@ -81,6 +81,7 @@ pub use value::SharedValue;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::layout::Layout;
+    pub use crate::liveness::tell_of_a_death;
     pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum, packets};
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};

@@ -10,6 +10,7 @@
 //! - A child made by a raw `clone` that neither execs nor uses this crate keeps the description open, and so keeps its dead
 //!   parent alive: the only such case.
 
+mod board;
 mod identity;
 mod lifeline;
 mod registry;
@@ -18,6 +19,7 @@ pub(crate) use identity::{LARGEST, Thread, known_identity, seat};
 
 pub use identity::Unregistered;
 pub(crate) use lifeline::{Lifeline, Socket};
+pub use registry::tell_of_a_death;
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};
 
 /// Whether the process of this identity still runs, asked about a word at this address.

@@ -1,19 +1,24 @@
 //! The family's registry file, this process's membership in it, and which memory belongs to which family.
 //!
-//! The registry is an empty memory file that is never mapped. Byte 2^62 + identity is locked by the living process of that
-//! identity. Its first MiB is an advisory table {identity, pid}, read only to name a dead owner in a message.
+//! The registry is a memory file. Byte 2^62 + identity is locked by the living process of that identity, through a description that is never
+//! mapped. Its first MiB is an advisory table {identity, pid}, read only to name a dead owner in a message; behind it come the family's number and its
+//! [`Board`].
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Once};
+use std::sync::{Arc, Once, OnceLock};
 
+use super::board::{self, Board};
 use super::identity::{draw, forget_thread, known_identity, publish};
 use crate::sys::{self, fork::ForkLock};
 
 const FIRST_BYTE: u64 = 1 << 62;
 const NAMES: u64 = 1 << 16;
 const NAME_SIZE: u64 = 16;
+
+/// Where the family's number and the board are.
+const BOARD: u64 = NAMES * NAME_SIZE;
 
 /// A family's registry.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub(crate) struct Registry {
     file: OwnedFd,
     /// Identity of the process that made it, if that is this one, or was before a fork.
     founder: u64,
+    /// Mapped when it is needed first.
+    board: OnceLock<Option<Board>>,
 }
 
 /// A registry in which this process is registered.
@@ -32,6 +39,8 @@ struct Membership {
     /// The description that holds the lock: opened for that alone, never mapped, sent or exposed. A forked child closes it and never
     /// unlocks it.
     lock: Option<OwnedFd>,
+    /// Whether somebody tells the family of this process's end, or there is nobody left then.
+    watched: bool,
 }
 
 #[derive(Debug)]
@@ -54,7 +63,12 @@ extern "C" fn after_fork_in_parent() {
 
 extern "C" fn after_fork_in_child() {
     forget_thread();
-    TABLES.release(|tables| tables.memberships.iter_mut().for_each(|membership| membership.lock = None));
+    TABLES.release(|tables| {
+        for membership in &mut tables.memberships {
+            membership.lock = None;
+            membership.watched = false;
+        }
+    });
 }
 
 /// From now on the tables are whole, and the inherited marks of life closed, in every forked child.
@@ -81,11 +95,11 @@ impl Registry {
         }
         let file = sys::file::memory("coproc-family")?;
         let id = sys::random()?;
-        sys::file::set_len(file.as_fd(), NAMES * NAME_SIZE)?;
-        sys::file::write_at(file.as_fd(), &id.to_ne_bytes(), NAMES * NAME_SIZE)?;
+        sys::file::set_len(file.as_fd(), BOARD + board::SIZE)?;
+        sys::file::write_at(file.as_fd(), &id.to_ne_bytes(), BOARD)?;
         sys::file::seal_length(file.as_fd())?;
         let founder = tables.enter()?;
-        tables.join(Self { id, file, founder })
+        tables.join(Self { id, file, founder, board: OnceLock::new() })
     }
 
     /// Joins the family whose registry this is.
@@ -94,10 +108,10 @@ impl Registry {
     /// If the file is no registry, or this process cannot register itself in it.
     pub(crate) fn join(file: OwnedFd) -> io::Result<Arc<Self>> {
         let mut id = [0; 16];
-        if sys::file::read_at(file.as_fd(), &mut id, NAMES * NAME_SIZE)? != id.len() {
+        if sys::file::read_at(file.as_fd(), &mut id, BOARD)? != id.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this file is no registry of a coproc family"));
         }
-        tables().join(Self { id: u128::from_ne_bytes(id), file, founder: 0 })
+        tables().join(Self { id: u128::from_ne_bytes(id), file, founder: 0, board: OnceLock::new() })
     }
 
     /// The registry of this number, if this process is a member.
@@ -141,6 +155,11 @@ impl Registry {
         }
     }
 
+    /// Where deaths are told; `None` if it cannot be mapped.
+    pub(crate) fn board(&self) -> Option<&Board> {
+        self.board.get_or_init(|| Board::map(self.file(), BOARD)).as_ref()
+    }
+
     /// Locks the byte of this identity through a description of its own; `None` if another process has it.
     fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
         let lock = sys::file::reopen(self.file())?;
@@ -171,6 +190,9 @@ impl Tables {
                 if membership.lock.is_none() {
                     continue 'draw;
                 }
+                if !membership.watched {
+                    membership.registry.board().iter().for_each(|board| board.admit_stranger());
+                }
             }
             publish(identity)?;
             return Ok(identity);
@@ -188,9 +210,15 @@ impl Tables {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
         let registry = Arc::new(registry);
-        self.memberships.push(Membership { registry: Arc::clone(&registry), lock });
+        self.memberships.push(Membership { registry: Arc::clone(&registry), lock, watched: true });
         Ok(registry)
     }
+}
+
+/// Tells all families that a child of this process has ended.
+pub fn tell_of_a_death() {
+    let boards: Vec<_> = tables().memberships.iter().map(|membership| Arc::clone(&membership.registry)).collect();
+    boards.iter().filter_map(|registry| registry.board()).for_each(Board::tell);
 }
 
 /// The identity of this process, drawn and registered if need be.

@@ -185,8 +185,7 @@ impl Tether {
                 Err(Stop::Wait) => {}
                 result => return result,
             }
-            if let Some(slice) = deadline.slice(SLICE) {
-                track.here().sleep_for(marked, slice);
+            if track.here().sleep(marked, deadline) {
                 // If it was no wake that ended the sleep: is there anybody who could wake?
                 match self.ready_or_cut(track, want) {
                     Err(Stop::Wait) => {}
@@ -204,8 +203,9 @@ impl Tether {
     pub(crate) fn pause<S: Side>(&self, track: &mut Track<S>, deadline: Deadline) -> Result<(), Stop> {
         let ticket = track.here().prepare_dearly();
         self.ready(track, 0)?;
-        let Some(slice) = deadline.slice(MOMENT) else { return Err(Stop::Wait) };
-        track.here().sleep_for(ticket, slice);
+        if !track.here().sleep_for(ticket, deadline, MOMENT) {
+            return Err(Stop::Wait);
+        }
         self.ready(track, 0).map(drop)
     }
 }

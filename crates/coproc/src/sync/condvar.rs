@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::error::LockError;
 use super::mutex::MutexGuard;
+use super::nap::nap;
 use super::wait::SLICE;
 use crate::layout::{Layout, PROTOCOL};
 use crate::shareable::{Direct, Shareable};
@@ -149,8 +150,7 @@ impl Condvar {
         let before = self.notified.load(Ordering::Relaxed);
         let parts = guard.unlock();
         let mut notified = false;
-        while let Some(slice) = deadline.slice(SLICE) {
-            futex::wait(&self.notified, before, slice);
+        while nap(&self.notified, before, deadline, SLICE) {
             // A change that another one was woken for counts too: that one may have been killed.
             if self.notified.load(Ordering::Relaxed) != before {
                 notified = true;

@@ -21,4 +21,9 @@ impl Deadline {
             Some(end) => end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()).map(|left| left.min(longest)),
         }
     }
+
+    /// Whether it has passed.
+    pub(crate) fn has_passed(self) -> bool {
+        self.slice(Duration::MAX).is_none()
+    }
 }

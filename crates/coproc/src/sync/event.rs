@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use super::nap::nap;
 use super::wait::SLICE;
 use crate::layout::{Layout, PROTOCOL};
 use crate::ready::Waitable;
@@ -122,11 +123,14 @@ impl Event {
             if word & SET != 0 || word & !(SET | WAIT) != before {
                 return true;
             }
-            let Some(slice) = deadline.slice(SLICE) else { return false };
-            let marked = word | WAIT;
-            if word == marked || self.word.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-                futex::wait(&self.word, marked, slice);
+            if deadline.has_passed() {
+                return false;
             }
+            let marked = word | WAIT;
+            if word != marked && self.word.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                continue;
+            }
+            nap(&self.word, marked, deadline, SLICE);
         }
     }
 }

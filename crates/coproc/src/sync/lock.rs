@@ -117,7 +117,7 @@ impl RawLock {
             if word.is_owned_by(me) {
                 return Err(LockError::Deadlock.into());
             }
-            let sleep = match patience {
+            let deadline = match patience {
                 Patience::Try => None,
                 _ if yields < YIELDS => {
                     yields += 1;
@@ -125,16 +125,16 @@ impl RawLock {
                     continue;
                 }
                 Patience::Yield => None,
-                Patience::Until(deadline) => deadline.slice(slice(slices)),
+                Patience::Until(deadline) => Some(deadline).filter(|deadline| !deadline.has_passed()),
             };
-            if let Some(sleep) = sleep {
+            if let Some(deadline) = deadline {
                 let marked = self.sleepers.prepare_again(ticket);
                 ticket = Some(marked);
                 // Held by whomever: it will wake.
                 if self.word().is_free() {
                     continue;
                 }
-                self.sleepers.sleep_for(marked, sleep);
+                self.sleepers.sleep_for(marked, deadline, slice(slices));
                 slices += 1;
             }
             // The word first, the kernel second, and the exchange on exactly the word that the kernel was asked about: of two
@@ -150,7 +150,7 @@ impl RawLock {
                 }
                 continue;
             }
-            if sleep.is_none() {
+            if deadline.is_none() {
                 if slices > 0 {
                     // The wake that came too late for this one took the mark of the others away.
                     self.sleepers.pass_on(|| self.word().is_free());

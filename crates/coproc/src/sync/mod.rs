@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod lock;
 mod mutex;
+mod nap;
 mod once;
 mod permits;
 mod recursive;

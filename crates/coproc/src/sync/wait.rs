@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering, compiler_fence, fence};
 use std::time::Duration;
 
 use super::deadline::Deadline;
+use super::nap::nap;
 use crate::sys::{self, futex};
 
 /// How long a sleeper sleeps at most before it looks again, in case that who should have woken it, or who was woken in its place, was
@@ -79,14 +80,12 @@ impl WaitWord {
 
     /// Sleeps for a slice at most, or not at all if there was a notification since. `false` if the deadline has passed.
     pub(crate) fn sleep(&self, ticket: Ticket, deadline: Deadline) -> bool {
-        let Some(slice) = deadline.slice(SLICE) else { return false };
-        self.sleep_for(ticket, slice);
-        true
+        self.sleep_for(ticket, deadline, SLICE)
     }
 
-    /// Sleeps at most this long, or not at all if there was a notification since.
-    pub(crate) fn sleep_for(&self, ticket: Ticket, slice: Duration) {
-        futex::wait(&self.0, ticket.0, slice);
+    /// As [`sleep`](Self::sleep), in slices of this length.
+    pub(crate) fn sleep_for(&self, ticket: Ticket, deadline: Deadline, slice: Duration) -> bool {
+        nap(&self.0, ticket.0, deadline, slice)
     }
 
     /// Wakes a sleeper, if there is one.

@@ -1,5 +1,6 @@
 //! `futex(2)`, always the shared kind: the private flag is faster by nothing that matters, and wakes no other process.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -21,6 +22,16 @@ pub(crate) fn wait_forever(word: &AtomicU32, value: u32) {
 
 /// How many words [`wait_any`] takes at once; what is more it leaves out.
 pub(crate) const MOST_WORDS: usize = 128;
+
+/// Whether the kernel knows how to wait for several words.
+pub(crate) fn can_wait_for_several() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    // Of no words it says that the call is wrong, if it knows it.
+    *KNOWN.get_or_init(|| {
+        let answer = futex::waitv(&[], WaitvFlags::empty(), None, rustix::thread::ClockId::Monotonic);
+        answer == Err(rustix::io::Errno::INVAL)
+    })
+}
 
 /// Sleeps while every one of these words has its value, at most this long (`futex_waitv(2)`). `false` if nobody woke it and no word has changed; may
 /// return early for no reason. Where the kernel is older than the call (5.16), it sleeps for a millisecond.

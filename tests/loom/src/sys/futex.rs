@@ -17,6 +17,14 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, _: Duration) {
     }
 }
 
+pub(crate) fn can_wait_for_several() -> bool {
+    false
+}
+
+pub(crate) fn wait_any(_: &[(&AtomicU32, u32)], _: Duration) -> bool {
+    unreachable!("no model waits for several words")
+}
+
 #[track_caller]
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
     if world::step() {
