@@ -88,7 +88,7 @@ impl<T: Shareable> Body<T> {
     }
 
     /// # Safety
-    /// As [`crate::segment::Leave`].
+    /// What the `Leave` of its segment asks for.
     unsafe fn leave(body: NonNull<u8>, len: usize) {
         // SAFETY: it is a body of `len` elements, as the caller says.
         let body = unsafe { Self::at(body, len) };

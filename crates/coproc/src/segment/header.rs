@@ -16,7 +16,6 @@
 //! The creator writes it before anybody else has the segment. Whoever attaches reads it once, checks it, and keeps what it needs in
 //! private memory. The body starts all zero, and zero is ready.
 
-use super::Kind;
 use crate::error::Unfit;
 use crate::layout::PROTOCOL;
 
@@ -24,6 +23,55 @@ use crate::layout::PROTOCOL;
 pub(crate) const SIZE: usize = 128;
 
 const MAGIC: [u8; 8] = *b"coproc\0\x01";
+
+/// What a segment is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// A `SharedValue`.
+    Value = 1,
+    /// A `SharedArray`.
+    Array = 2,
+    /// A `FrozenArray`.
+    Frozen = 3,
+    /// A `Queue`.
+    Queue = 4,
+    /// Bytes on their way to another process, or between a pool and its workers.
+    Parcel = 5,
+    /// A ring between one sender and one receiver.
+    Ring = 6,
+    /// A `LoanQueue`.
+    LoanQueue = 7,
+    /// The two rings of a `Pipe`, or the one of a channel.
+    Pipe = 8,
+}
+
+impl Kind {
+    const ALL: [Self; 8] =
+        [Self::Value, Self::Array, Self::Frozen, Self::Queue, Self::Parcel, Self::Ring, Self::LoanQueue, Self::Pipe];
+
+    fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|&kind| kind as u32 == code)
+    }
+
+    /// Whether it matters who else has it.
+    pub(super) fn counts_holders(self) -> bool {
+        self == Self::Queue
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Value => "SharedValue",
+            Self::Array => "SharedArray",
+            Self::Frozen => "FrozenArray",
+            Self::Queue => "Queue",
+            Self::Parcel => "parcel",
+            Self::Ring => "spsc ring",
+            Self::LoanQueue => "LoanQueue",
+            Self::Pipe => "Pipe",
+        }
+    }
+}
 
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

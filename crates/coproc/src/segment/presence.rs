@@ -5,13 +5,20 @@
 //! mapping of the description are gone, however that came. So nobody else has the segment when nobody else has a place.
 
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use super::Segment;
+use crate::liveness;
 use crate::sys;
 
 /// Where the places lie.
 const FIRST: u64 = 1 << 61;
 const PLACES: u64 = 1 << 40;
+
+/// Of so many looks at something that does not become ready, one asks the kernel whether it still can.
+const LOOKS_PER_QUESTION: usize = 64;
 
 /// Takes a place through this description, which nobody else has.
 pub(super) fn take_place(file: BorrowedFd<'_>) -> io::Result<()> {
@@ -32,6 +39,104 @@ pub(super) fn another(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Whether no description but this one has a place. If the kernel will not say, there are others.
-pub(super) fn is_alone(file: BorrowedFd<'_>) -> bool {
+fn is_alone(file: BorrowedFd<'_>) -> bool {
     sys::ofd::is_any_locked(file, FIRST, PLACES).is_ok_and(|others| !others)
+}
+
+/// What this process knows of who has a segment.
+pub(super) struct Presence {
+    /// The process that mapped it. A forked child shares its description, so it cannot ask about others.
+    identity: u64,
+    /// Whether another process has, or had, it too.
+    shared: AtomicBool,
+    /// Whether this process was the last when it asked.
+    alone: AtomicBool,
+    /// How many [`Holder`]s this process has.
+    holders: AtomicUsize,
+    /// How often somebody wanted to know, who does not want to wait for the answer.
+    asked: AtomicUsize,
+}
+
+impl Presence {
+    pub(super) fn new() -> Self {
+        Self {
+            identity: liveness::known_identity(),
+            shared: AtomicBool::new(false),
+            alone: AtomicBool::new(false),
+            holders: AtomicUsize::new(0),
+            asked: AtomicUsize::new(0),
+        }
+    }
+
+    /// Another process has it, or will.
+    pub(super) fn note_others(&self) {
+        self.shared.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Segment {
+    /// Asks whether no process has it, nor is it on its way to one. For a [`look`](Self::look).
+    pub(crate) fn has_nobody(&self) -> bool {
+        is_alone(self.file())
+    }
+
+    /// What goes to another process instead of the descriptor, where it matters who has the segment: one with a place, while it is on its way.
+    pub(crate) fn on_its_way(&self) -> Option<OwnedFd> {
+        if !self.header().kind.counts_holders() {
+            return None;
+        }
+        self.0.presence.note_others();
+        self.0.presence.alone.store(false, Ordering::Relaxed);
+        // Without a descriptor for that it goes as others do: until it arrives, nobody sees that there is one more.
+        another(self.file()).ok()
+    }
+
+    /// Asks whether this process has the only handle, and others have had some. Threads that share it by reference are not seen.
+    pub(crate) fn is_alone(&self) -> bool {
+        let presence = &self.0.presence;
+        let alone = presence.shared.load(Ordering::Relaxed)
+            && presence.holders.load(Ordering::Relaxed) <= 1
+            && presence.identity == liveness::known_identity()
+            && is_alone(self.file());
+        presence.alone.store(alone, Ordering::Relaxed);
+        alone
+    }
+
+    /// As [`is_alone`](Self::is_alone), for those who look again and again: the kernel is asked now and then, and again where it has said so.
+    pub(crate) fn is_found_alone(&self) -> bool {
+        let presence = &self.0.presence;
+        let looks = presence.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        (presence.alone.load(Ordering::Relaxed) || looks.is_multiple_of(LOOKS_PER_QUESTION)) && self.is_alone()
+    }
+}
+
+/// A part in a segment: while there is another one in this process, nobody is alone.
+#[derive(Debug)]
+pub(crate) struct Holder(Segment);
+
+impl Holder {
+    pub(crate) fn of(segment: Segment) -> Self {
+        segment.0.presence.holders.fetch_add(1, Ordering::Relaxed);
+        Self(segment)
+    }
+}
+
+impl Clone for Holder {
+    fn clone(&self) -> Self {
+        Self::of(self.0.clone())
+    }
+}
+
+impl Deref for Holder {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        &self.0
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.0.0.presence.holders.fetch_sub(1, Ordering::Relaxed);
+    }
 }
