@@ -100,22 +100,16 @@ impl Segment {
     /// # Errors
     /// [`Error::Unfit`] if it is no segment of this family, or what the system says.
     pub fn attach(file: OwnedFd) -> Result<Self> {
-        // The seals first: only what they say makes the length a fact.
-        let (length_sealed, content_sealed) = sys::file::seals(file.as_fd());
         let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
         if let Some(known) = Mapping::find(file_id) {
             return Ok(Self(known));
         }
-        let header = Self::read_header(file.as_fd())?;
-        if !length_sealed {
-            return Err(Unfit::Unsealed.into());
-        }
-        let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
+        let (header, registry, frozen) = Self::inspect(file.as_fd())?;
         if !header.kind.counts_holders() {
-            return Ok(Self(Mapping::listed(file, header, &registry, content_sealed)?));
+            return Ok(Self(Mapping::listed(file, header, &registry, frozen)?));
         }
         let own = presence::another(file.as_fd()).map_err(Error::os("taking a place at a segment"))?;
-        let mapping = Mapping::listed(own, header, &registry, content_sealed)?;
+        let mapping = Mapping::listed(own, header, &registry, frozen)?;
         mapping.presence.note_others();
         Ok(Self(mapping))
     }
@@ -125,15 +119,23 @@ impl Segment {
     /// # Errors
     /// As [`attach`](Self::attach).
     pub(crate) fn look(file: BorrowedFd<'_>) -> Result<Self> {
+        let (header, registry, frozen) = Self::inspect(file)?;
+        // By a description of its own: that of the descriptor may have a place, and keeps it as long as it is mapped.
+        let own = sys::file::reopen(file).map_err(Error::os("opening a segment"))?;
+        Ok(Self(Mapping::unlisted(own, header, &registry, frozen)?))
+    }
+
+    /// What a descriptor that another process gave says, if it is a segment of this process's family: its header, its family's registry, and
+    /// whether nobody can change it.
+    fn inspect(file: BorrowedFd<'_>) -> Result<(Header, Arc<Registry>, bool)> {
+        // The seals first: only what they say makes the length a fact.
         let (length_sealed, content_sealed) = sys::file::seals(file);
         let header = Self::read_header(file)?;
         if !length_sealed {
             return Err(Unfit::Unsealed.into());
         }
         let registry = Registry::find(header.family).ok_or(Unfit::Stranger)?;
-        // By a description of its own: that of the descriptor may have a place, and keeps it as long as it is mapped.
-        let own = sys::file::reopen(file).map_err(Error::os("opening a segment"))?;
-        Ok(Self(Mapping::unlisted(own, header, &registry, content_sealed)?))
+        Ok((header, registry, content_sealed))
     }
 
     /// The header and the body of a file that nobody can change any more, read without mapping it and without being of its family.
