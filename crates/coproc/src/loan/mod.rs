@@ -45,7 +45,8 @@ use crate::error::{Error, Result, Unfit};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
-use crate::queue::{self, End, RecvError, RecvTimeoutError, Ring, SendError, Stop, TryRecvError, wait_for};
+use crate::queue::{self, End, RecvError, RecvTimeoutError, Ring, SendError, TryRecvError, wait_for};
+use crate::ring::Stop;
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience, SLICE};
 use owners::Owners;
@@ -241,9 +242,7 @@ impl LoanQueue {
         match self.pass_out(Patience::Yield) {
             Ok(loan) => loan.ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) if self.ring.is_drained() => Err(TryRecvError::Closed),
-            Err(Stop::Wait) => Err(TryRecvError::Empty),
-            Err(Stop::Busy) => Err(TryRecvError::Busy),
-            Err(Stop::Closed | Stop::Disconnected | Stop::Corrupted) => Err(TryRecvError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -252,12 +251,7 @@ impl LoanQueue {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
     pub fn recv_timeout(&self, time: Duration) -> Result<Loan, RecvTimeoutError> {
-        match self.ring.wait_for(End::Recv, Deadline::after(time), || false, |patience| self.pass_out(patience)) {
-            Ok(loan) => loan.ok_or(RecvTimeoutError::Corrupted),
-            Err(Stop::Wait | Stop::Busy) => Err(RecvTimeoutError::Timeout),
-            Err(Stop::Closed | Stop::Disconnected) => Err(RecvTimeoutError::Closed),
-            Err(Stop::Corrupted) => Err(RecvTimeoutError::Corrupted),
-        }
+        self.recv_until(Deadline::after(time))?.ok_or(RecvTimeoutError::Corrupted)
     }
 
     /// Receives until the queue is closed and empty. What is no buffer is passed over.
@@ -266,9 +260,8 @@ impl LoanQueue {
     }
 
     /// `None` is an item that was taken and is no buffer.
-    fn recv_until(&self, deadline: Deadline) -> Result<Option<Loan>, RecvError> {
-        let received = self.ring.wait_for(End::Recv, deadline, || false, |patience| self.pass_out(patience));
-        received.map_err(|stop| if stop == Stop::Corrupted { RecvError::Corrupted } else { RecvError::Closed })
+    fn recv_until(&self, deadline: Deadline) -> Result<Option<Loan>, Stop> {
+        self.ring.wait_for(End::Recv, deadline, || false, |patience| self.pass_out(patience))
     }
 
     fn loan_until(&self, len: usize, deadline: Deadline) -> Result<Loan, TryLoanError> {

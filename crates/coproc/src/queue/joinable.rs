@@ -4,12 +4,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use super::ring::{End, Stop};
+use super::ring::End;
 use super::waiting::wait_for;
 use super::{Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::error::Result;
 use crate::liveness::{self, Thread};
 use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
+use crate::ring::Stop;
 use crate::sync::{Deadline, Event, Patience};
 use crate::{SharedArray, SharedValue};
 
@@ -121,15 +122,7 @@ impl<T: Item> JoinableQueue<T> {
     /// As [`Queue::recv`].
     #[doc(alias = "get")]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let stop = match self.take_until(Deadline::NEVER) {
-            Ok(task) => return task.ok_or(RecvError::Corrupted),
-            Err(stop) => stop,
-        };
-        Err(match stop {
-            Stop::Corrupted => RecvError::Corrupted,
-            Stop::Disconnected => RecvError::Disconnected,
-            Stop::Wait | Stop::Busy | Stop::Closed => RecvError::Closed,
-        })
+        self.take_until(Deadline::NEVER)?.ok_or(RecvError::Corrupted)
     }
 
     /// Takes a task if there is one.
@@ -140,8 +133,7 @@ impl<T: Item> JoinableQueue<T> {
         match self.take(Patience::Yield) {
             Ok(task) => task.ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) => Err(self.queue.why_empty()),
-            Err(Stop::Busy) => Err(TryRecvError::Busy),
-            Err(_) => Err(TryRecvError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -150,16 +142,7 @@ impl<T: Item> JoinableQueue<T> {
     /// # Errors
     /// As [`Queue::recv_timeout`].
     pub fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
-        let stop = match self.take_until(Deadline::after(time)) {
-            Ok(task) => return task.ok_or(RecvTimeoutError::Corrupted),
-            Err(stop) => stop,
-        };
-        Err(match stop {
-            Stop::Wait | Stop::Busy => RecvTimeoutError::Timeout,
-            Stop::Closed => RecvTimeoutError::Closed,
-            Stop::Disconnected => RecvTimeoutError::Disconnected,
-            Stop::Corrupted => RecvTimeoutError::Corrupted,
-        })
+        self.take_until(Deadline::after(time))?.ok_or(RecvTimeoutError::Corrupted)
     }
 
     /// Says that a task that this process has taken is done. Any of its threads may say it.

@@ -14,7 +14,7 @@ mod waiting;
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::{Drain, Iter};
 pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
-pub(crate) use ring::{End, Ring, Shape, Stop};
+pub(crate) use ring::{End, Ring, Shape};
 pub(crate) use waiting::wait_for;
 
 use std::fmt;
@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Landing, Reader, Writer};
+use crate::ring::Stop;
 use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
 use waiting::{found_at_once, wake};
@@ -144,9 +145,7 @@ impl<T: Item> Queue<T> {
     pub fn send(&self, item: T) -> Result<(), SendError<T>> {
         match self.send_until(std::slice::from_ref(&item), Deadline::NEVER) {
             Ok(_) => Ok(()),
-            Err(Stop::Corrupted) => Err(SendError::Corrupted(item)),
-            Err(Stop::Disconnected) => Err(SendError::Disconnected(item)),
-            Err(_) => Err(SendError::Closed(item)),
+            Err(stop) => Err(stop.of_send(item)),
         }
     }
 
@@ -161,11 +160,7 @@ impl<T: Item> Queue<T> {
             Ok(_) => Ok(()),
             Err(Stop::Wait) if self.is_closed() => Err(TrySendError::Closed(item)),
             Err(Stop::Wait) if self.segment.is_found_alone() => Err(TrySendError::Disconnected(item)),
-            Err(Stop::Wait) => Err(TrySendError::Full(item)),
-            Err(Stop::Closed) => Err(TrySendError::Closed(item)),
-            Err(Stop::Disconnected) => Err(TrySendError::Disconnected(item)),
-            Err(Stop::Busy) => Err(TrySendError::Busy(item)),
-            Err(Stop::Corrupted) => Err(TrySendError::Corrupted(item)),
+            Err(stop) => Err(stop.of_try_send(item)),
         }
     }
 
@@ -176,10 +171,7 @@ impl<T: Item> Queue<T> {
     pub fn send_timeout(&self, item: T, time: Duration) -> Result<(), SendTimeoutError<T>> {
         match self.send_until(std::slice::from_ref(&item), Deadline::after(time)) {
             Ok(_) => Ok(()),
-            Err(Stop::Wait | Stop::Busy) => Err(SendTimeoutError::Timeout(item)),
-            Err(Stop::Closed) => Err(SendTimeoutError::Closed(item)),
-            Err(Stop::Disconnected) => Err(SendTimeoutError::Disconnected(item)),
-            Err(Stop::Corrupted) => Err(SendTimeoutError::Corrupted(item)),
+            Err(stop) => Err(stop.of_send_timeout(item)),
         }
     }
 
@@ -192,9 +184,7 @@ impl<T: Item> Queue<T> {
         while sent < items.len() {
             match self.send_until(&items[sent..], Deadline::NEVER) {
                 Ok(count) => sent += count,
-                Err(Stop::Corrupted) => return Err(SendSliceError { sent, reason: SendError::Corrupted(()) }),
-                Err(Stop::Disconnected) => return Err(SendSliceError { sent, reason: SendError::Disconnected(()) }),
-                Err(_) => return Err(SendSliceError { sent, reason: SendError::Closed(()) }),
+                Err(stop) => return Err(SendSliceError { sent, reason: stop.of_send(()) }),
             }
         }
         Ok(())
@@ -208,12 +198,8 @@ impl<T: Item> Queue<T> {
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
         let mut item = Landing::new();
-        match self.land(Deadline::NEVER, &mut item) {
-            Ok(()) => item.into_item().ok_or(RecvError::Corrupted),
-            Err(Stop::Corrupted) => Err(RecvError::Corrupted),
-            Err(Stop::Disconnected) => Err(RecvError::Disconnected),
-            Err(_) => Err(RecvError::Closed),
-        }
+        self.land(Deadline::NEVER, &mut item)?;
+        item.into_item().ok_or(RecvError::Corrupted)
     }
 
     /// Takes an item if there is one.
@@ -227,9 +213,7 @@ impl<T: Item> Queue<T> {
         match self.land_one(Patience::Yield, &mut item) {
             Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
             Err(Stop::Wait) => Err(self.why_empty()),
-            Err(Stop::Busy) => Err(TryRecvError::Busy),
-            Err(Stop::Disconnected) => Err(TryRecvError::Disconnected),
-            Err(Stop::Closed | Stop::Corrupted) => Err(TryRecvError::Corrupted),
+            Err(stop) => Err(stop.into()),
         }
     }
 
@@ -239,13 +223,8 @@ impl<T: Item> Queue<T> {
     /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
     pub fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
         let mut item = Landing::new();
-        match self.land(Deadline::after(time), &mut item) {
-            Ok(()) => item.into_item().ok_or(RecvTimeoutError::Corrupted),
-            Err(Stop::Wait | Stop::Busy) => Err(RecvTimeoutError::Timeout),
-            Err(Stop::Closed) => Err(RecvTimeoutError::Closed),
-            Err(Stop::Disconnected) => Err(RecvTimeoutError::Disconnected),
-            Err(Stop::Corrupted) => Err(RecvTimeoutError::Corrupted),
-        }
+        self.land(Deadline::after(time), &mut item)?;
+        item.into_item().ok_or(RecvTimeoutError::Corrupted)
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless
@@ -271,13 +250,8 @@ impl<T: Item> Queue<T> {
                     }
                 })
             },
-        );
-        match taken {
-            Ok(taken) if taken == good => Ok(taken),
-            Ok(_) | Err(Stop::Corrupted) => Err(RecvError::Corrupted),
-            Err(Stop::Disconnected) => Err(RecvError::Disconnected),
-            Err(_) => Err(RecvError::Closed),
-        }
+        )?;
+        if taken == good { Ok(taken) } else { Err(RecvError::Corrupted) }
     }
 
     /// Receives until the queue is closed and empty. What is no value of its type is passed over.

@@ -24,6 +24,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use crate::ring::Stop;
 use crate::segment::Segment;
 use crate::sync::{Held, LockError, Patience, RawLock, TryLockError, WaitWord};
 
@@ -87,20 +88,6 @@ enum Turn {
     Past,
     /// No code of ours leaves that.
     Never,
-}
-
-/// Why nothing was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Full or empty.
-    Wait,
-    /// Closed (told to senders only).
-    Closed,
-    /// Nobody else is left (told by who waits).
-    Disconnected,
-    /// Somebody living has the lock.
-    Busy,
-    Corrupted,
 }
 
 impl Shape {

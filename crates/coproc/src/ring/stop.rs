@@ -1,4 +1,4 @@
-//! Why an end did nothing, and how it says so.
+//! Why an end of a ring, or of a queue, did nothing, and how it says so.
 
 use super::track::Impossible;
 use crate::queue::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, TryRecvError, TrySendError};
@@ -8,11 +8,11 @@ use crate::queue::{RecvError, RecvTimeoutError, SendError, SendTimeoutError, Try
 pub(crate) enum Stop {
     /// Full, or empty.
     Wait,
-    /// Another thread is at this end.
+    /// Somebody else is at this end, and alive.
     Busy,
-    /// The other end was closed, or this one is not this process's any more.
+    /// The queue or the other end was closed, or this end is not this process's any more.
     Closed,
-    /// The other end died.
+    /// The other end died, or nobody else is left.
     Disconnected,
     Corrupted,
     /// This process has no descriptor for what a message names.
@@ -55,6 +55,9 @@ impl Stop {
 }
 
 impl From<Stop> for RecvError {
+    // Never inlined: who has received would go on by the same table of jumps.
+    #[cold]
+    #[inline(never)]
     fn from(stop: Stop) -> Self {
         match stop {
             Stop::Disconnected => Self::Disconnected,
