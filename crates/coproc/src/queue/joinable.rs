@@ -4,13 +4,12 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use super::ring::End;
 use super::waiting::wait_for;
 use super::{Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::error::Result;
 use crate::liveness::{self, Thread};
 use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
-use crate::ring::Stop;
+use crate::ring::{End, Stop};
 use crate::sync::{Deadline, Event, Patience};
 use crate::{SharedArray, SharedValue};
 

@@ -14,7 +14,7 @@ mod waiting;
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::{Drain, Iter};
 pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
-pub(crate) use ring::{End, Ring, Shape};
+pub(crate) use ring::{Ring, Shape};
 pub(crate) use waiting::wait_for;
 
 use std::fmt;
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::message::{Item, Landing, Reader, Writer};
-use crate::ring::Stop;
+use crate::ring::{End, Stop};
 use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
 use waiting::{found_at_once, wake};

@@ -2,10 +2,11 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::ring::{End, Ring};
+use super::ring::Ring;
 use super::{Queue, RecvError, SendError, TryRecvError, TrySendError};
 use crate::message::Item;
 use crate::ready::{Observer, Waitable, give_way, wait};
+use crate::ring::End;
 use crate::segment::Segment;
 use crate::sync::WaitWord;
 

@@ -24,7 +24,7 @@
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::ring::Stop;
+use crate::ring::{End, Stop};
 use crate::segment::Segment;
 use crate::sync::{Held, LockError, Patience, RawLock, TryLockError, WaitWord};
 
@@ -68,13 +68,6 @@ pub(crate) struct Shape {
     pub(super) item: usize,
     /// How many bits of a position are its index; the rest is its lap.
     index_bits: u32,
-}
-
-/// Which side of the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Send,
-    Recv,
 }
 
 /// What a slot is to a side.

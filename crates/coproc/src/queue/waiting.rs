@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-use super::ring::{End, Ring};
-use crate::ring::Stop;
+use super::ring::Ring;
+use crate::ring::{End, Stop};
 use crate::sync::{Deadline, Patience, WaitWord};
 
 /// How often a call gives way before it sleeps, and how often it looks after each time. First others, who may be who it waits for; then looks, since

@@ -45,7 +45,7 @@ struct Control {
     signals: Signals,
 }
 
-/// Which end of the ring.
+/// Which end of a ring, or side of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Send = 0,
