@@ -8,7 +8,6 @@ use crate::message::Item;
 use crate::ready::{Observer, Waitable, give_way, wait};
 use crate::ring::End;
 use crate::segment::Segment;
-use crate::sync::WaitWord;
 
 /// A side of a queue, to wait for. Has no part in the queue: in this process it does not count as one that may yet send or receive. The place of the
 /// process is its mapping's, which this keeps.
@@ -40,20 +39,9 @@ impl Waitable for Side {
 }
 
 impl Ring {
-    fn word(&self, end: End) -> &WaitWord {
-        match end {
-            End::Send => &self.signals().not_full,
-            End::Recv => &self.signals().not_empty,
-        }
-    }
-
     /// Whether it is the side's turn, or waiting for it is in vain.
     fn is_turn(&self, end: End) -> bool {
-        let is_over = match end {
-            End::Send => self.is_closed(),
-            End::Recv => self.is_drained(),
-        };
-        is_over || !self.must_wait(end)
+        self.is_over(end) || !self.must_wait(end)
     }
 
     fn announce(&self, end: End) -> (&AtomicU32, u32) {

@@ -119,8 +119,7 @@ impl Ring {
         is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        let (word, is_over) = self.side_of(end);
-        wait_for(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
+        wait_for(self.word(end), deadline, || self.must_wait(end), || self.is_over(end), is_alone, attempt)
     }
 
     /// As [`wait_for`](Self::wait_for), after a first attempt that found nothing.
@@ -132,15 +131,22 @@ impl Ring {
         is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        let (word, is_over) = self.side_of(end);
-        wait_again(word, deadline, || self.must_wait(end), || is_over(self), is_alone, attempt)
+        wait_again(self.word(end), deadline, || self.must_wait(end), || self.is_over(end), is_alone, attempt)
     }
 
-    /// Where this side sleeps, and whether it waits in vain.
-    fn side_of(&self, end: End) -> (&WaitWord, fn(&Self) -> bool) {
+    /// Where this side sleeps.
+    pub(super) fn word(&self, end: End) -> &WaitWord {
         match end {
-            End::Send => (&self.signals().not_full, Self::is_closed),
-            End::Recv => (&self.signals().not_empty, Self::is_drained),
+            End::Send => &self.signals().not_full,
+            End::Recv => &self.signals().not_empty,
+        }
+    }
+
+    /// Whether this side waits in vain.
+    pub(super) fn is_over(&self, end: End) -> bool {
+        match end {
+            End::Send => self.is_closed(),
+            End::Recv => self.is_drained(),
         }
     }
 
