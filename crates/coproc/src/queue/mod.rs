@@ -266,7 +266,7 @@ impl<T: Item> Queue<T> {
         Drain { queue: self }
     }
 
-    /// Sends as many of these as there is room for, at least one.
+    /// Waits for room until the deadline, and sends as many of these as there is room for: at least one.
     #[inline]
     fn send_until(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
         match self.pass_in(items, Patience::Until(deadline)) {
@@ -317,7 +317,7 @@ impl<T: Item> Queue<T> {
         self.pass_out(1, patience, |_, reader| item.read(reader)).map(drop)
     }
 
-    /// Sends as many of these as there is room for, at least one.
+    /// As [`send_until`](Self::send_until), without waiting for room.
     #[inline]
     fn pass_in(&self, items: &[T], patience: Patience) -> Result<usize, Stop> {
         if self.ring.must_wait(End::Send) {
