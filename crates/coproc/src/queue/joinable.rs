@@ -131,7 +131,7 @@ impl<T: Item> JoinableQueue<T> {
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match self.take(Patience::Yield) {
             Ok(task) => task.ok_or(TryRecvError::Corrupted),
-            Err(Stop::Wait) => Err(self.queue.why_empty()),
+            Err(Stop::Wait) => Err(self.queue.why_empty().into()),
             Err(stop) => Err(stop.into()),
         }
     }

@@ -156,10 +156,8 @@ impl<T: Item> Queue<T> {
     #[doc(alias = "put_nowait")]
     #[inline]
     pub fn try_send(&self, item: T) -> Result<(), TrySendError<T>> {
-        match self.pass_in(std::slice::from_ref(&item), Patience::Yield) {
-            Ok(_) => Ok(()),
-            Err(Stop::Wait) if self.is_closed() => Err(TrySendError::Closed(item)),
-            Err(Stop::Wait) if self.segment.is_found_alone() => Err(TrySendError::Disconnected(item)),
+        match self.put_one(&item) {
+            Ok(()) => Ok(()),
             Err(stop) => Err(stop.of_try_send(item)),
         }
     }
@@ -212,7 +210,7 @@ impl<T: Item> Queue<T> {
         let mut item = Landing::new();
         match self.land_one(Patience::Yield, &mut item) {
             Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
-            Err(Stop::Wait) => Err(self.why_empty()),
+            Err(Stop::Wait) => Err(self.why_empty().into()),
             Err(stop) => Err(stop.into()),
         }
     }
@@ -283,14 +281,25 @@ impl<T: Item> Queue<T> {
         self.ring.wait_again(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
     }
 
+    /// Sends the item if there is room; else says whether there ever will be.
+    #[inline]
+    fn put_one(&self, item: &T) -> Result<(), Stop> {
+        match self.pass_in(std::slice::from_ref(item), Patience::Yield) {
+            Ok(_) => Ok(()),
+            Err(Stop::Wait) if self.is_closed() => Err(Stop::Closed),
+            Err(Stop::Wait) if self.segment.is_found_alone() => Err(Stop::Disconnected),
+            Err(stop) => Err(stop),
+        }
+    }
+
     /// What a receiver is told that found nothing and does not wait.
-    fn why_empty(&self) -> TryRecvError {
+    fn why_empty(&self) -> Stop {
         if self.ring.is_drained() {
-            TryRecvError::Closed
+            Stop::Closed
         } else if self.segment.is_found_alone() && self.ring.must_wait(End::Recv) {
-            TryRecvError::Disconnected
+            Stop::Disconnected
         } else {
-            TryRecvError::Empty
+            Stop::Wait
         }
     }
 

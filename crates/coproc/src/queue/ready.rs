@@ -3,10 +3,10 @@
 use std::sync::atomic::AtomicU32;
 
 use super::ring::Ring;
-use super::{Queue, RecvError, SendError, TryRecvError, TrySendError};
+use super::{Queue, RecvError, SendError, TryRecvError};
 use crate::message::Item;
 use crate::ready::{Observer, Waitable, give_way, wait};
-use crate::ring::End;
+use crate::ring::{End, Stop};
 use crate::segment::Segment;
 
 /// A side of a queue, to wait for. Has no part in the queue: in this process it does not count as one that may yet send or receive. The place of the
@@ -69,19 +69,13 @@ impl<T: Item> Queue<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub async fn send_async(&self, item: T) -> Result<(), SendError<T>> {
-        let mut item = item;
         loop {
-            item = match self.try_send(item) {
+            match self.put_one(&item) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(item)) => item,
-                Err(TrySendError::Busy(item)) => {
-                    give_way().await;
-                    item
-                }
-                Err(TrySendError::Closed(item)) => return Err(SendError::Closed(item)),
-                Err(TrySendError::Disconnected(item)) => return Err(SendError::Disconnected(item)),
-                Err(TrySendError::Corrupted(item)) => return Err(SendError::Corrupted(item)),
-            };
+                Err(Stop::Wait) => {}
+                Err(Stop::Busy) => give_way().await,
+                Err(stop) => return Err(stop.of_send(item)),
+            }
             wait(Observer::new(self.side(End::Send))).await;
         }
     }
