@@ -105,18 +105,15 @@ impl Pipe {
 
     /// Whether the other end was closed or dropped, or this one was, or was given away. There may be messages yet.
     pub fn is_closed(&self) -> bool {
-        !self.link.tether.is_mine() || self.inside.is_closed_there()
+        self.link.is_closed(&self.inside)
     }
 
     /// Closes this end, which then sends and receives nothing more. Threads that wait at it come back. So does dropping it.
     pub fn close(&self) {
-        if let Some(socket) = self.link.tether.give() {
+        self.link.close(|| {
             self.out.finish(|out| out.track.close());
             self.inside.finish(|inside| inside.close());
-            self.link.leave();
-            // The socket last: the other end shall find the pipe closed, not cut.
-            drop(socket);
-        }
+        });
     }
 }
 
@@ -132,18 +129,15 @@ impl Drop for Pipe {
 impl Message for Pipe {
     /// Gives the end away: it is closed here from now on.
     fn write(&self, to: &mut Writer<'_>) {
-        if let Some(socket) = self.link.tether.give() {
-            to.segment(&self.link.segment);
-            to.file(socket);
+        self.link.give(to, |to| {
             self.link.side.write(to);
             self.out.finish(|out| out.track.let_go());
             self.inside.finish(|inside| inside.give(to));
-            self.link.leave();
-        }
+        });
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (segment, lifeline) = (from.segment()?, Lifeline::adopt(from.file()?));
+        let (segment, lifeline) = Link::given(from)?;
         let side = u8::read(from).filter(|&side| side < 2)?;
         Self::new(segment, lifeline, side, In::given(from)?).ok()
     }
@@ -172,9 +166,34 @@ impl Link {
         if segment.take_end(side.into()) { Ok(Self { tether, segment, side }) } else { Err(Error::Corrupted) }
     }
 
-    /// This process has the end no more.
-    fn leave(&self) {
-        self.segment.leave_end(self.side.into());
+    /// Closes the end, if this process has it; `finish` does so to its ways.
+    fn close(&self, finish: impl FnOnce()) {
+        if let Some(socket) = self.tether.give() {
+            finish();
+            self.segment.leave_end(self.side.into());
+            // The socket last: the other end shall find this one closed, not cut.
+            drop(socket);
+        }
+    }
+
+    /// Gives the end away in a message, if this process has it; `finish` does so to its ways.
+    fn give(&self, to: &mut Writer<'_>, finish: impl FnOnce(&mut Writer<'_>)) {
+        if let Some(socket) = self.tether.give() {
+            to.segment(&self.segment);
+            to.file(socket);
+            finish(to);
+            self.segment.leave_end(self.side.into());
+        }
+    }
+
+    /// What [`give`](Self::give) wrote, before what the ways did.
+    fn given(from: &mut Reader<'_>) -> Option<(Segment, Lifeline)> {
+        Some((from.segment()?, Lifeline::adopt(from.file()?)))
+    }
+
+    /// Whether this process has the end no more, or the other end has said to this way of it that it is done.
+    fn is_closed<S>(&self, way: &Way<S>) -> bool {
+        !self.tether.is_mine() || way.is_closed_there()
     }
 
     /// This end's side of a ring of the segment, which has so many.

@@ -67,17 +67,12 @@ impl PipeSender {
 
     /// Whether the receiver was closed or dropped, or this end was, or was given away.
     pub fn is_closed(&self) -> bool {
-        !self.link.tether.is_mine() || self.out.is_closed_there()
+        self.link.is_closed(&self.out)
     }
 
     /// Closes this end, which then sends nothing more. Threads that wait at it come back. So does dropping it.
     pub fn close(&self) {
-        if let Some(socket) = self.link.tether.give() {
-            self.out.finish(|out| out.track.close());
-            self.link.leave();
-            // The socket last: the other end shall find the channel closed, not cut.
-            drop(socket);
-        }
+        self.link.close(|| self.out.finish(|out| out.track.close()));
     }
 }
 
@@ -95,17 +90,12 @@ impl PipeReceiver {
 
     /// Whether the sender was closed or dropped, or this end was, or was given away. There may be messages yet.
     pub fn is_closed(&self) -> bool {
-        !self.link.tether.is_mine() || self.inside.is_closed_there()
+        self.link.is_closed(&self.inside)
     }
 
     /// Closes this end, which then receives nothing more. Threads that wait at it come back. So does dropping it.
     pub fn close(&self) {
-        if let Some(socket) = self.link.tether.give() {
-            self.inside.finish(|inside| inside.close());
-            self.link.leave();
-            // The socket last: the other end shall find the channel closed, not cut.
-            drop(socket);
-        }
+        self.link.close(|| self.inside.finish(|inside| inside.close()));
     }
 }
 
@@ -127,32 +117,23 @@ impl Drop for PipeReceiver {
 impl Message for PipeSender {
     /// Gives the end away: it is closed here from now on.
     fn write(&self, to: &mut Writer<'_>) {
-        if let Some(socket) = self.link.tether.give() {
-            to.segment(&self.link.segment);
-            to.file(socket);
-            self.out.finish(|out| out.track.let_go());
-            self.link.leave();
-        }
+        self.link.give(to, |_| self.out.finish(|out| out.track.let_go()));
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Self::new(from.segment()?, Lifeline::adopt(from.file()?)).ok()
+        let (segment, lifeline) = Link::given(from)?;
+        Self::new(segment, lifeline).ok()
     }
 }
 
 impl Message for PipeReceiver {
     /// Gives the end away: it is closed here from now on.
     fn write(&self, to: &mut Writer<'_>) {
-        if let Some(socket) = self.link.tether.give() {
-            to.segment(&self.link.segment);
-            to.file(socket);
-            self.inside.finish(|inside| inside.give(to));
-            self.link.leave();
-        }
+        self.link.give(to, |to| self.inside.finish(|inside| inside.give(to)));
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (segment, lifeline) = (from.segment()?, Lifeline::adopt(from.file()?));
+        let (segment, lifeline) = Link::given(from)?;
         Self::new(segment, lifeline, In::given(from)?).ok()
     }
 }
