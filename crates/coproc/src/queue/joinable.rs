@@ -10,14 +10,11 @@ use crate::error::Result;
 use crate::liveness::{self, Thread};
 use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
 use crate::ring::{End, Stop};
-use crate::sync::{Deadline, Event, Patience};
+use crate::sync::{Deadline, Event, Patience, Tally};
 use crate::{SharedArray, SharedValue};
 
 /// How many processes can have taken tasks at the same time: as many as a family has.
 const WORKERS: usize = 1024;
-
-const COUNT: u64 = (1 << 24) - 1;
-const IDENTITY_SHIFT: u32 = 24;
 
 /// A [`Queue`] of tasks, of which each receiver says when it has done one ([`task_done`](Self::task_done)), so that somebody can wait until all are done
 /// ([`join`](Self::join)).
@@ -42,7 +39,7 @@ pub struct JoinableQueue<T> {
 /// Who has taken how many tasks that are not done.
 #[derive(Clone, Debug)]
 struct Ledger {
-    /// Identity in the upper 40 bits, count in the lower 24. A process keeps its place at a count of 0. What is in the queue is counted nowhere, so
+    /// A [`Tally`] each. A process keeps its place at a count of 0. What is in the queue is counted nowhere, so
     /// no count can be wrong after a death: the dead one's is the only one that it could have left half made.
     taken: SharedArray<AtomicU64>,
     /// Set when a process has done all that it had taken.
@@ -272,9 +269,9 @@ impl Ledger {
 
     /// The word of this process; makes it one if it has none. `None` if there is no place.
     fn place(&self, me: u64) -> Option<&AtomicU64> {
-        let of = |who: u64| self.taken.iter().find(|word| word.load(Ordering::Relaxed) >> IDENTITY_SHIFT == who);
-        let take = |word: &AtomicU64, old| {
-            word.compare_exchange(old, me << IDENTITY_SHIFT, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let of = |who: u64| self.taken.iter().find(|word| Tally(word.load(Ordering::Relaxed)).owner() == who);
+        let take = |word: &AtomicU64, old: Tally| {
+            word.compare_exchange(old.0, Tally::of(me, 0).0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
         };
         if me == 0 {
             return None;
@@ -284,18 +281,18 @@ impl Ledger {
         }
         // One that nobody has; else of one who has died and lost nothing.
         let idle = |word: &&AtomicU64| {
-            let seen = word.load(Ordering::Relaxed);
-            seen & COUNT == 0 && (seen == 0 || !self.is_alive(seen >> IDENTITY_SHIFT)) && take(word, seen)
+            let seen = Tally(word.load(Ordering::Relaxed));
+            seen.count() == 0 && (seen.0 == 0 || !self.is_alive(seen.owner())) && take(word, seen)
         };
         self.taken.iter().find(idle)
     }
 
     /// One task less of this process. It may have two words, if two of its threads took their first task at once.
     fn less(&self, me: u64) -> Option<()> {
-        let less = |word: u64| (me != 0 && word >> IDENTITY_SHIFT == me && word & COUNT > 0).then(|| word - 1);
+        let less = |word: u64| (me != 0 && Tally(word).count_of(me) > 0).then(|| word - 1);
         // Release: pairs with the Acquire in `is_any_at_work`; what was done.
         let before = self.taken.iter().find_map(|word| word.fetch_update(Ordering::Release, Ordering::Relaxed, less).ok())?;
-        if before & COUNT == 1 {
+        if Tally(before).count() == 1 {
             self.quiet.set();
         }
         Some(())
@@ -305,8 +302,8 @@ impl Ledger {
     fn is_any_at_work(&self) -> bool {
         self.taken.iter().any(|word| {
             // Acquire: pairs with the Release in `less`; what was done.
-            let seen = word.load(Ordering::Acquire);
-            seen & COUNT > 0 && self.is_alive(seen >> IDENTITY_SHIFT)
+            let seen = Tally(word.load(Ordering::Acquire));
+            seen.count() > 0 && self.is_alive(seen.owner())
         })
     }
 
@@ -314,13 +311,13 @@ impl Ledger {
     fn bury(&self) -> u64 {
         let mut lost = 0;
         for word in self.taken.iter() {
-            let seen = word.load(Ordering::Relaxed);
+            let seen = Tally(word.load(Ordering::Relaxed));
             // Exactly the word that was looked at: another joiner may be quicker.
-            if seen & COUNT > 0
-                && !self.is_alive(seen >> IDENTITY_SHIFT)
-                && word.compare_exchange(seen, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+            if seen.count() > 0
+                && !self.is_alive(seen.owner())
+                && word.compare_exchange(seen.0, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
             {
-                lost += seen & COUNT;
+                lost += seen.count();
             }
         }
         lost

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::error::{LockError, TryLockError};
 use super::lock::{Patience, RawLock};
+use super::tally::Tally;
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
@@ -57,14 +58,11 @@ pub struct Barrier {
 /// What a process has to do with a barrier.
 #[repr(C)]
 struct Member {
-    /// Identity in the upper 40 bits, number of announced parties in the lower 24; 0 is an empty place.
+    /// The process, and how many parties it has announced: a [`Tally`]; 0 is an empty place.
     who: AtomicU64,
-    /// Round in the upper 40 bits, number of its threads that have arrived in it in the lower 24.
+    /// The round, and how many of its threads have arrived in it: a [`Tally`].
     arrived: AtomicU64,
 }
-
-const COUNT: u64 = (1 << 24) - 1;
-const UPPER: u32 = 24;
 
 // SAFETY:
 // 1. Zero is a barrier of no parties. 2. It holds integers. 3. By name, size and protocol version.
@@ -81,7 +79,7 @@ unsafe impl Shareable for Barrier {
         }
         for member in &self.members {
             let who = member.who.load(Ordering::Relaxed);
-            if who >> UPPER == mine {
+            if Tally(who).owner() == mine {
                 // Exactly the word that was looked at: an idle place may have become another's meanwhile.
                 let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
@@ -176,7 +174,9 @@ impl Barrier {
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
         self.locked(Deadline::NEVER, |it| {
             let member = it.member(holder)?;
-            member.who.store(holder << UPPER | ((member.who.load(Ordering::Relaxed) & COUNT) + 1).min(COUNT), Ordering::Relaxed);
+            if let Some(more) = member.who().one_more_of(holder) {
+                member.who.store(more.0, Ordering::Relaxed);
+            }
             Ok(Party { of: it, holder })
         })?
     }
@@ -268,9 +268,9 @@ impl Barrier {
     /// Whether a process has died that arrived in this round, or was announced.
     fn has_lost_somebody(&self, round: u64) -> bool {
         self.members.iter().any(|member| {
-            let who = member.who.load(Ordering::Relaxed);
-            let takes_part = who & COUNT > 0 || member.count_in(round) > 0;
-            who != 0 && takes_part && !liveness::is_alive((&raw const *self).cast(), who >> UPPER)
+            let who = member.who();
+            let takes_part = who.count() > 0 || member.count_in(round) > 0;
+            who.0 != 0 && takes_part && !liveness::is_alive((&raw const *self).cast(), who.owner())
         })
     }
 
@@ -289,8 +289,8 @@ impl Barrier {
         // One for which there is no place would be missing for ever.
         let member = self.member(holder).inspect_err(|_| self.break_round(round))?;
         // Also for the last one: if it is killed before it has ended the round, the others learn that a party died.
-        let arrived = (member.arrived_in(round) + 1).min(COUNT);
-        member.arrived.store(round << UPPER | arrived, Ordering::Relaxed);
+        let arrived = (member.arrived_in(round) + 1).min(Tally::MOST);
+        member.arrived.store(Tally::of(round, arrived).0, Ordering::Relaxed);
         if u64::from(index) + 1 >= self.parties.load(Ordering::Relaxed) {
             // Not if somebody has run out of time at this moment.
             return if self.end_well(round) { Ok(Arrival::Last { index }) } else { Err(BarrierError::Broken) };
@@ -302,14 +302,14 @@ impl Barrier {
     fn member(&self, holder: u64) -> Result<&Member, BarrierError> {
         let round = self.round.load(Ordering::Relaxed) >> 1;
         let idle = |member: &&Member| {
-            let who = member.who.load(Ordering::Relaxed);
-            who == 0 || who & COUNT == 0 && member.arrived_in(round) == 0
+            let who = member.who();
+            who.0 == 0 || who.count() == 0 && member.arrived_in(round) == 0
         };
-        let mine = self.members.iter().find(|member| member.identity() == holder);
+        let mine = self.members.iter().find(|member| member.who().owner() == holder);
         let member = mine.or_else(|| self.members.iter().find(idle)).ok_or(BarrierError::Crowded)?;
-        if member.identity() != holder {
-            member.arrived.store(round << UPPER, Ordering::Relaxed);
-            member.who.store(holder << UPPER, Ordering::Relaxed);
+        if member.who().owner() != holder {
+            member.arrived.store(Tally::of(round, 0).0, Ordering::Relaxed);
+            member.who.store(Tally::of(holder, 0).0, Ordering::Relaxed);
         }
         Ok(member)
     }
@@ -329,7 +329,7 @@ impl Barrier {
         // Who died takes part no more.
         for member in &self.members {
             let who = member.who.load(Ordering::Relaxed);
-            if who != 0 && !liveness::is_alive((&raw const *self).cast(), who >> UPPER) {
+            if who != 0 && !liveness::is_alive((&raw const *self).cast(), Tally(who).owner()) {
                 let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
         }
@@ -363,19 +363,18 @@ enum Arrival {
 }
 
 impl Member {
-    fn identity(&self) -> u64 {
-        self.who.load(Ordering::Relaxed) >> UPPER
+    fn who(&self) -> Tally {
+        Tally(self.who.load(Ordering::Relaxed))
     }
 
     /// How many of its threads have arrived in this round.
     fn arrived_in(&self, round: u64) -> u64 {
-        if self.identity() != 0 { self.count_in(round) } else { 0 }
+        if self.who().owner() != 0 { self.count_in(round) } else { 0 }
     }
 
     /// The same, of a place that somebody has.
     fn count_in(&self, round: u64) -> u64 {
-        let arrived = self.arrived.load(Ordering::Relaxed);
-        if arrived >> UPPER == round & (u64::MAX >> UPPER) { arrived & COUNT } else { 0 }
+        Tally(self.arrived.load(Ordering::Relaxed)).count_of(Tally::of(round, 0).owner())
     }
 }
 
@@ -417,9 +416,9 @@ impl Drop for Party<'_> {
             return;
         }
         let _ = self.of.locked(Deadline::NEVER, |it| {
-            if let Some(member) = it.members.iter().find(|member| member.identity() == self.holder) {
-                let who = member.who.load(Ordering::Relaxed);
-                member.who.store(if who & COUNT > 0 { who - 1 } else { who }, Ordering::Relaxed);
+            if let Some(member) = it.members.iter().find(|member| member.who().owner() == self.holder) {
+                let who = member.who();
+                member.who.store(if who.count() > 0 { who.0 - 1 } else { who.0 }, Ordering::Relaxed);
             }
         });
     }

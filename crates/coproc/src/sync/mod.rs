@@ -16,6 +16,7 @@ mod permits;
 mod recursive;
 mod rwlock;
 mod semaphore;
+mod tally;
 mod wait;
 mod word;
 
@@ -32,4 +33,5 @@ pub use semaphore::{Permit, ReleaseError, Semaphore};
 pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
+pub(crate) use tally::Tally;
 pub(crate) use wait::{SLICE, WaitWord};

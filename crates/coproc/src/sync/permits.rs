@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::error::TryLockError;
 use super::lock::{Patience, RawLock};
+use super::tally::Tally;
 
 /// So many permits have a place of their own. As many as there are bits in half of [`Made`].
 pub(super) const PLACES: usize = 32;
@@ -12,18 +13,10 @@ pub(super) const HOLDERS: usize = 32;
 
 const ALL: u32 = u32::MAX >> (32 - PLACES);
 
-/// Who holds how many, packed: the identity of a process in bits 24 to 63, a count in bits 0 to 23. Zero is nobody.
-const COUNT: u64 = (1 << 24) - 1;
-const IDENTITY_SHIFT: u32 = 24;
-
 /// The word of a place whose permit this process holds.
 #[inline]
 pub(super) fn held_by(holder: u64) -> u64 {
-    holder << IDENTITY_SHIFT | 1
-}
-
-fn holder_in(word: u64) -> u64 {
-    word >> IDENTITY_SHIFT
+    Tally::of(holder, 1).0
 }
 
 /// Which permits exist, whoever holds them. One word, so each change of it is whole or has not happened.
@@ -76,6 +69,7 @@ impl Made {
 #[repr(C)]
 pub(super) struct Shares {
     lock: RawLock,
+    /// A [`Tally`] each.
     slots: [AtomicU64; HOLDERS],
 }
 
@@ -91,7 +85,7 @@ impl Shares {
     /// How many are held.
     pub(super) fn held(&self) -> u64 {
         // Acquire: pairs with the Release in `give`; what the last holder did, and that it forgot the permit if it did.
-        self.slots.iter().map(|slot| slot.load(Ordering::Acquire) & COUNT).sum()
+        self.slots.iter().map(|slot| Tally(slot.load(Ordering::Acquire)).count()).sum()
     }
 
     /// Takes one of those that exist (`made`), and tells the slot; `None` if none is free, or no slot.
@@ -108,10 +102,7 @@ impl Shares {
         if held >= made() {
             return Ok(None);
         }
-        let more = |word: u64| {
-            let count = if holder_in(word) == holder { word & COUNT } else { 0 };
-            (count < COUNT).then_some(holder << IDENTITY_SHIFT | (count + 1))
-        };
+        let more = |word| Tally(word).one_more_of(holder).map(|more| more.0);
         let taken = |index: &usize| self.slots[*index].fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         Ok(self.slot(holder).filter(taken))
     }
@@ -119,8 +110,8 @@ impl Shares {
     /// Gives one back that this process holds in this slot.
     pub(super) fn give(&self, index: usize, holder: u64) {
         let less = |word: u64| {
-            let count = (holder_in(word) == holder).then_some(word & COUNT)?;
-            Some(if count <= 1 { 0 } else { word - 1 })
+            let tally = Tally(word);
+            (tally.owner() == holder).then_some(if tally.count() <= 1 { 0 } else { word - 1 })
         };
         if let Some(slot) = self.slots.get(index) {
             // Release: pairs with the Acquire in `held`; what the holder did.
@@ -130,16 +121,13 @@ impl Shares {
 
     /// Whether this process has a slot, or finds one, that can count one more.
     pub(super) fn has_room(&self, holder: u64) -> bool {
-        let has_room = |index: usize| {
-            let word = self.slots[index].load(Ordering::Relaxed);
-            holder_in(word) != holder || word & COUNT < COUNT
-        };
+        let has_room = |index: usize| Tally(self.slots[index].load(Ordering::Relaxed)).one_more_of(holder).is_some();
         self.slot(holder).is_some_and(has_room)
     }
 
     /// The slot of this process, or else an empty one.
     fn slot(&self, holder: u64) -> Option<usize> {
-        let of = |holder| self.slots.iter().position(|slot| holder_in(slot.load(Ordering::Relaxed)) == holder);
+        let of = |holder| self.slots.iter().position(|slot| Tally(slot.load(Ordering::Relaxed)).owner() == holder);
         of(holder).or_else(|| of(0))
     }
 
@@ -155,7 +143,7 @@ pub(super) fn empty<'a>(words: impl Iterator<Item = &'a AtomicU64>, mut of: impl
         let word = at.load(Ordering::Relaxed);
         // Exactly the word that was looked at: it may have got another holder meanwhile.
         // Release: pairs with the Acquire of who holds next; what is known here of the last holder.
-        any |= word != 0 && of(holder_in(word)) && at.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed).is_ok();
+        any |= word != 0 && of(Tally(word).owner()) && at.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed).is_ok();
     }
     any
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
 use super::lock::{Culprit, Patience, RawLock, State};
+use super::tally::Tally;
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
@@ -44,8 +45,7 @@ const PER_LINE: usize = 8;
 /// ```
 #[repr(C, align(64))]
 pub struct RwLock<T> {
-    /// Who reads: identity in the upper 40 bits, number of guards in the lower 24; 0 is an empty slot. A process keeps its slot when it has
-    /// no guard any more, until another one needs it. There is no counter of readers beside them that could be wrong.
+    /// Who reads, and with how many guards: a [`Tally`] each; 0 is an empty slot. A process keeps its slot when it has no guard any more, until another one needs it. There is no counter of readers beside them that could be wrong.
     slots: [AtomicU64; READERS],
     /// Held by the writer, from before it waits for the readers.
     writer: RawLock,
@@ -55,9 +55,6 @@ pub struct RwLock<T> {
     drain: WaitWord,
     data: UnsafeCell<T>,
 }
-
-const COUNT: u64 = (1 << 24) - 1;
-const IDENTITY_SHIFT: u32 = 24;
 
 // SAFETY: the data is written by one thread at a time, while nobody reads it.
 unsafe impl<T: Send + Sync> Sync for RwLock<T> {}
@@ -74,7 +71,7 @@ unsafe impl<T: Plain> Shareable for RwLock<T> {
         let mine = liveness::known_identity();
         for slot in self.slots.iter().filter(|_| mine != 0) {
             let word = slot.load(Ordering::Relaxed);
-            if word >> IDENTITY_SHIFT == mine {
+            if Tally(word).owner() == mine {
                 let _ = slot.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed);
             }
         }
@@ -179,8 +176,8 @@ impl<T: Plain> RwLock<T> {
     fn enter(&self) -> Option<RwLockReadGuard<'_, T>> {
         let holder = Thread::known()?.identity();
         let slot = &self.slots[preferred()];
-        let word = slot.load(Ordering::Relaxed);
-        if word >> IDENTITY_SHIFT != holder || word & COUNT == COUNT || !add(slot, word) {
+        let readers = Tally(slot.load(Ordering::Relaxed));
+        if readers.owner() != holder || readers.count() == Tally::MOST || !add(slot, readers) {
             return None;
         }
         let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
@@ -228,23 +225,19 @@ impl<T: Plain> RwLock<T> {
     fn mark(&self, holder: u64) -> Option<&AtomicU64> {
         let first = preferred();
         let all = || (0..READERS).map(|n| &self.slots[(first + n) % READERS]);
-        let usable: [&dyn Fn(u64) -> bool; 4] = [
-            &|word| word >> IDENTITY_SHIFT == holder && word & COUNT < COUNT,
-            &|word| word == 0,
-            &|word| word & COUNT == 0,
-            &|word| !liveness::is_alive((&raw const *self).cast(), word >> IDENTITY_SHIFT),
-        ];
+        let usable: [&dyn Fn(Tally) -> bool; 4] =
+            [&|readers| readers.owner() == holder, &|readers| readers.0 == 0, &|readers| readers.count() == 0, &|readers| {
+                !liveness::is_alive((&raw const *self).cast(), readers.owner())
+            }];
         for usable in usable {
             for slot in all() {
-                let mut word = slot.load(Ordering::Relaxed);
+                let mut readers = Tally(slot.load(Ordering::Relaxed));
                 // Again on the same slot, if another thread of this process was quicker: one slot is enough for all of them.
-                while usable(word) {
-                    let count = if word >> IDENTITY_SHIFT == holder { word & COUNT } else { 0 };
-                    let more = holder << IDENTITY_SHIFT | (count + 1);
+                while let Some(more) = readers.one_more_of(holder).filter(|_| usable(readers)) {
                     // SeqCst: as in `add`.
-                    match slot.compare_exchange(word, more, Ordering::SeqCst, Ordering::Relaxed) {
+                    match slot.compare_exchange(readers.0, more.0, Ordering::SeqCst, Ordering::Relaxed) {
                         Ok(_) => return Some(slot),
-                        Err(now) => word = now,
+                        Err(now) => readers = Tally(now),
                     }
                 }
             }
@@ -274,18 +267,18 @@ impl<T: Plain> RwLock<T> {
     fn wait_for_reader(&self, slot: &AtomicU64, patience: Patience) -> Result<(), TryLockError> {
         // SeqCst: with the exchange of the writer's lock before it, pairs with `add` and the look after it: a reader that is not
         // seen here sees the writer. Acquire: pairs with the Release in the reader's drop.
-        let readers = || slot.load(Ordering::SeqCst);
+        let readers = || Tally(slot.load(Ordering::SeqCst));
         loop {
-            if readers() & COUNT == 0 {
+            if readers().count() == 0 {
                 return Ok(());
             }
             let ticket = self.drain.prepare();
-            let word = readers();
-            if word & COUNT == 0 {
+            let readers = readers();
+            if readers.count() == 0 {
                 return Ok(());
             }
-            if !liveness::is_alive((&raw const *self).cast(), word >> IDENTITY_SHIFT) {
-                let _ = slot.compare_exchange(word, 0, Ordering::SeqCst, Ordering::Relaxed);
+            if !liveness::is_alive((&raw const *self).cast(), readers.owner()) {
+                let _ = slot.compare_exchange(readers.0, 0, Ordering::SeqCst, Ordering::Relaxed);
                 continue;
             }
             match patience {
@@ -308,12 +301,12 @@ fn preferred() -> usize {
     (seat % lines) * PER_LINE + seat / lines % PER_LINE
 }
 
-/// One more reader in a slot that holds this word.
+/// One more reader in a slot that counts so many.
 #[inline]
-fn add(slot: &AtomicU64, word: u64) -> bool {
+fn add(slot: &AtomicU64, readers: Tally) -> bool {
     // SeqCst: with the look at the writer's lock after it, pairs with the exchange and the look in `wait_for_reader`: a writer that is
     // not seen after this sees the reader.
-    slot.compare_exchange(word, word + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    slot.compare_exchange(readers.0, readers.0 + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok()
 }
 
 impl<T: Plain + Default> Default for RwLock<T> {
