@@ -20,7 +20,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
     ("sync/permits.rs", "const PLACES: usize = 32;", "const PLACES: usize = 2;"),
     ("sync/permits.rs", "const HOLDERS: usize = 32;", "const HOLDERS: usize = 2;"),
-    ("sync/barrier.rs", "const MEMBERS: usize = 32;", "const MEMBERS: usize = 2;"),
+    ("sync/members.rs", "const MEMBERS: usize = 32;", "const MEMBERS: usize = 2;"),
     // Waiting for several, tasks, and the layer that counts them, are not modelled.
     ("queue/mod.rs", "mod ready;\n", ""),
     ("spsc/mod.rs", "mod ready;\n", ""),

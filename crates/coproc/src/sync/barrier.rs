@@ -10,14 +10,12 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::error::{LockError, TryLockError};
 use super::lock::{Patience, RawLock};
-use super::tally::Tally;
+use super::members::{MEMBERS, Members};
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
 use crate::shareable::{Direct, Shareable};
 
-/// How many processes can take part.
-const MEMBERS: usize = 32;
 /// For so many rounds it is remembered how they ended.
 const REMEMBERED: u64 = 64;
 
@@ -51,17 +49,8 @@ pub struct Barrier {
     broken: AtomicU64,
     sleepers: WaitWord,
     _pad: u32,
-    /// Who is there. What belongs to another round counts as not there, so ending a round empties all at once.
-    members: [Member; MEMBERS],
-}
-
-/// What a process has to do with a barrier.
-#[repr(C)]
-struct Member {
-    /// The process, and how many parties it has announced: a [`Tally`]; 0 is an empty place.
-    who: AtomicU64,
-    /// The round, and how many of its threads have arrived in it: a [`Tally`].
-    arrived: AtomicU64,
+    /// Who is there.
+    members: Members,
 }
 
 // SAFETY:
@@ -77,13 +66,7 @@ unsafe impl Shareable for Barrier {
         if mine == 0 {
             return;
         }
-        for member in &self.members {
-            let who = member.who.load(Ordering::Relaxed);
-            if Tally(who).owner() == mine {
-                // Exactly the word that was looked at: an idle place may have become another's meanwhile.
-                let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
-            }
-        }
+        self.members.leave(mine);
         self.lock.leave();
     }
 }
@@ -144,7 +127,7 @@ impl Barrier {
             broken: AtomicU64::new(0),
             sleepers: WaitWord::new(),
             _pad: 0,
-            members: [const { Member { who: AtomicU64::new(0), arrived: AtomicU64::new(0) } }; MEMBERS],
+            members: Members::new(),
         }
     }
 
@@ -157,7 +140,7 @@ impl Barrier {
     #[doc(alias = "n_waiting")]
     pub fn waiting(&self) -> u32 {
         let round = self.round.load(Ordering::Relaxed) >> 1;
-        self.members.iter().map(|member| member.arrived_in(round)).sum::<u64>() as u32
+        self.members.arrived_in(round) as u32
     }
 
     /// Whether it is broken at this moment.
@@ -173,10 +156,8 @@ impl Barrier {
     pub fn party(&self) -> Result<Party<'_>, BarrierError> {
         let holder = Thread::current().map_err(LockError::Unregistered)?.identity();
         self.locked(Deadline::NEVER, |it| {
-            let member = it.member(holder)?;
-            if let Some(more) = member.who().one_more_of(holder) {
-                member.who.store(more.0, Ordering::Relaxed);
-            }
+            let round = it.round.load(Ordering::Relaxed) >> 1;
+            it.members.place(holder, round).ok_or(BarrierError::Crowded)?.announce();
             Ok(Party { of: it, holder })
         })?
     }
@@ -243,10 +224,10 @@ impl Barrier {
                 self.break_round(round);
                 return over().unwrap_or(Ok(BarrierWaitResult { index, leader: false })).map_err(|_| BarrierError::TimedOut);
             }
-            if over().is_none() && self.has_lost_somebody(round) {
+            if over().is_none() && self.members.has_lost_somebody(round) {
                 // Asked again under the lock, where no place changes hands.
                 self.locked(Deadline::NEVER, |it| {
-                    if it.has_lost_somebody(round) {
+                    if it.members.has_lost_somebody(round) {
                         it.break_round(round);
                     }
                 })?;
@@ -265,15 +246,6 @@ impl Barrier {
         Some(if broken { Err(BarrierError::Broken) } else { Ok(()) })
     }
 
-    /// Whether a process has died that arrived in this round, or was announced.
-    fn has_lost_somebody(&self, round: u64) -> bool {
-        self.members.iter().any(|member| {
-            let who = member.who();
-            let takes_part = who.count() > 0 || member.count_in(round) > 0;
-            who.0 != 0 && takes_part && !liveness::is_alive((&raw const *self).cast(), who.owner())
-        })
-    }
-
     /// Counts an arrival of this process. Under the lock.
     fn arrive(&self, holder: u64) -> Result<Arrival, BarrierError> {
         let now = self.round.load(Ordering::Relaxed);
@@ -281,37 +253,23 @@ impl Barrier {
         if now & 1 != 0 {
             return Err(BarrierError::Broken);
         }
-        if self.has_lost_somebody(round) {
+        if self.members.has_lost_somebody(round) {
             self.break_round(round);
             return Err(BarrierError::Broken);
         }
         let index = self.waiting();
         // One for which there is no place would be missing for ever.
-        let member = self.member(holder).inspect_err(|_| self.break_round(round))?;
+        let Some(member) = self.members.place(holder, round) else {
+            self.break_round(round);
+            return Err(BarrierError::Crowded);
+        };
         // Also for the last one: if it is killed before it has ended the round, the others learn that a party died.
-        let arrived = (member.arrived_in(round) + 1).min(Tally::MOST);
-        member.arrived.store(Tally::of(round, arrived).0, Ordering::Relaxed);
+        member.arrive(round);
         if u64::from(index) + 1 >= self.parties.load(Ordering::Relaxed) {
             // Not if somebody has run out of time at this moment.
             return if self.end_well(round) { Ok(Arrival::Last { index }) } else { Err(BarrierError::Broken) };
         }
         Ok(Arrival::Waits { round, index })
-    }
-
-    /// The place of this process; an empty one, or one of a process that has no more to do with the barrier, becomes its own. Under the lock.
-    fn member(&self, holder: u64) -> Result<&Member, BarrierError> {
-        let round = self.round.load(Ordering::Relaxed) >> 1;
-        let idle = |member: &&Member| {
-            let who = member.who();
-            who.0 == 0 || who.count() == 0 && member.arrived_in(round) == 0
-        };
-        let mine = self.members.iter().find(|member| member.who().owner() == holder);
-        let member = mine.or_else(|| self.members.iter().find(idle)).ok_or(BarrierError::Crowded)?;
-        if member.who().owner() != holder {
-            member.arrived.store(Tally::of(round, 0).0, Ordering::Relaxed);
-            member.who.store(Tally::of(holder, 0).0, Ordering::Relaxed);
-        }
-        Ok(member)
     }
 
     /// Ends the round well, and begins the next; `false` if it is broken. Under the lock.
@@ -326,13 +284,7 @@ impl Barrier {
     fn start_anew(&self) {
         let round = self.round.load(Ordering::Relaxed) >> 1;
         self.broken.fetch_or(1 << (round % REMEMBERED), Ordering::Relaxed);
-        // Who died takes part no more.
-        for member in &self.members {
-            let who = member.who.load(Ordering::Relaxed);
-            if who != 0 && !liveness::is_alive((&raw const *self).cast(), Tally(who).owner()) {
-                let _ = member.who.compare_exchange(who, 0, Ordering::Relaxed, Ordering::Relaxed);
-            }
-        }
+        self.members.bury();
         // Release: pairs with the Acquire in `ended`; `broken`. Whether it was broken before, as others may do without the lock, is no matter.
         self.round.store(round.wrapping_add(1) << 1, Ordering::Release);
     }
@@ -360,22 +312,6 @@ impl Barrier {
 enum Arrival {
     Last { index: u32 },
     Waits { round: u64, index: u32 },
-}
-
-impl Member {
-    fn who(&self) -> Tally {
-        Tally(self.who.load(Ordering::Relaxed))
-    }
-
-    /// How many of its threads have arrived in this round.
-    fn arrived_in(&self, round: u64) -> u64 {
-        if self.who().owner() != 0 { self.count_in(round) } else { 0 }
-    }
-
-    /// The same, of a place that somebody has.
-    fn count_in(&self, round: u64) -> u64 {
-        Tally(self.arrived.load(Ordering::Relaxed)).count_of(Tally::of(round, 0).owner())
-    }
 }
 
 impl From<LockError> for BarrierError {
@@ -416,9 +352,8 @@ impl Drop for Party<'_> {
             return;
         }
         let _ = self.of.locked(Deadline::NEVER, |it| {
-            if let Some(member) = it.members.iter().find(|member| member.who().owner() == self.holder) {
-                let who = member.who();
-                member.who.store(if who.count() > 0 { who.0 - 1 } else { who.0 }, Ordering::Relaxed);
+            if let Some(member) = it.members.find(self.holder) {
+                member.withdraw();
             }
         });
     }

@@ -9,6 +9,7 @@ mod deadline;
 mod error;
 mod event;
 mod lock;
+mod members;
 mod mutex;
 mod nap;
 mod once;
