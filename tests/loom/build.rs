@@ -16,8 +16,8 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     ("ring/tether.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     // Tables of as many places as a model has processes, or the models would do nothing but walk over empty places.
-    ("sync/rwlock.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
-    ("sync/rwlock.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
+    ("sync/readers.rs", "const READERS: usize = 64;", "const READERS: usize = 2;"),
+    ("sync/readers.rs", "const PER_LINE: usize = 8;", "const PER_LINE: usize = 1;"),
     ("sync/permits.rs", "const PLACES: usize = 32;", "const PLACES: usize = 2;"),
     ("sync/permits.rs", "const HOLDERS: usize = 32;", "const HOLDERS: usize = 2;"),
     ("sync/members.rs", "const MEMBERS: usize = 32;", "const MEMBERS: usize = 2;"),

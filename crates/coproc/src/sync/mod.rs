@@ -14,6 +14,7 @@ mod mutex;
 mod nap;
 mod once;
 mod permits;
+mod readers;
 mod recursive;
 mod rwlock;
 mod semaphore;

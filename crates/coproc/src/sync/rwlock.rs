@@ -12,17 +12,12 @@ use std::time::Duration;
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
 use super::lock::{Culprit, Patience, RawLock, State};
-use super::tally::Tally;
+use super::readers::Readers;
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
 use crate::plain::Plain;
 use crate::shareable::{Direct, Shareable};
-
-/// How many processes can read at the same time; the next one waits.
-const READERS: usize = 64;
-/// How many reader slots lie on one cache line.
-const PER_LINE: usize = 8;
 
 /// A reader-writer lock over plain data, between threads and processes alike.
 ///
@@ -45,8 +40,7 @@ const PER_LINE: usize = 8;
 /// ```
 #[repr(C, align(64))]
 pub struct RwLock<T> {
-    /// Who reads, and with how many guards: a [`Tally`] each; 0 is an empty slot. A process keeps its slot when it has no guard any more, until another one needs it. There is no counter of readers beside them that could be wrong.
-    slots: [AtomicU64; READERS],
+    readers: Readers,
     /// Held by the writer, from before it waits for the readers.
     writer: RawLock,
     /// Where readers sleep until the writer is gone.
@@ -69,11 +63,8 @@ unsafe impl<T: Plain> Shareable for RwLock<T> {
 
     fn leave(&self) {
         let mine = liveness::known_identity();
-        for slot in self.slots.iter().filter(|_| mine != 0) {
-            let word = slot.load(Ordering::Relaxed);
-            if Tally(word).owner() == mine {
-                let _ = slot.compare_exchange(word, 0, Ordering::Release, Ordering::Relaxed);
-            }
+        if mine != 0 {
+            self.readers.leave(mine);
         }
         self.writer.leave();
         self.drain.notify_all();
@@ -85,7 +76,7 @@ impl<T: Plain> RwLock<T> {
     /// A free lock over this value.
     pub const fn new(value: T) -> Self {
         Self {
-            slots: [const { AtomicU64::new(0) }; READERS],
+            readers: Readers::new(),
             writer: RawLock::new(),
             gate: WaitWord::new(),
             drain: WaitWord::new(),
@@ -175,11 +166,7 @@ impl<T: Plain> RwLock<T> {
     #[inline]
     fn enter(&self) -> Option<RwLockReadGuard<'_, T>> {
         let holder = Thread::known()?.identity();
-        let slot = &self.slots[preferred()];
-        let readers = Tally(slot.load(Ordering::Relaxed));
-        if readers.owner() != holder || readers.count() == Tally::MOST || !add(slot, readers) {
-            return None;
-        }
+        let slot = self.readers.mark_again(holder)?;
         let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
         // If not free, dropping the guard takes the mark away again.
         (self.writer.state() == State::Clean).then_some(guard)
@@ -194,7 +181,7 @@ impl<T: Plain> RwLock<T> {
             if self.writer.is_mine() {
                 return Err(LockError::Deadlock.into());
             }
-            let slot = self.mark(holder);
+            let slot = self.readers.mark(holder);
             let had_slot = slot.is_some();
             if let Some(slot) = slot {
                 let guard = RwLockReadGuard { of: self, slot, holder, not_send: PhantomData };
@@ -221,30 +208,6 @@ impl<T: Plain> RwLock<T> {
         }
     }
 
-    /// Counts one more reader of this process: in its slot, an empty one, or one that nobody uses any more. `None` if there is none.
-    fn mark(&self, holder: u64) -> Option<&AtomicU64> {
-        let first = preferred();
-        let all = || (0..READERS).map(|n| &self.slots[(first + n) % READERS]);
-        let usable: [&dyn Fn(Tally) -> bool; 4] =
-            [&|readers| readers.owner() == holder, &|readers| readers.0 == 0, &|readers| readers.count() == 0, &|readers| {
-                !liveness::is_alive((&raw const *self).cast(), readers.owner())
-            }];
-        for usable in usable {
-            for slot in all() {
-                let mut readers = Tally(slot.load(Ordering::Relaxed));
-                // Again on the same slot, if another thread of this process was quicker: one slot is enough for all of them.
-                while let Some(more) = readers.one_more_of(holder).filter(|_| usable(readers)) {
-                    // SeqCst: as in `add`.
-                    match slot.compare_exchange(readers.0, more.0, Ordering::SeqCst, Ordering::Relaxed) {
-                        Ok(_) => return Some(slot),
-                        Err(now) => readers = Tally(now),
-                    }
-                }
-            }
-        }
-        None
-    }
-
     fn clean(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         let guard = self.any(patience)?;
         match guard.culprit {
@@ -257,56 +220,9 @@ impl<T: Plain> RwLock<T> {
         let culprit = self.writer.acquire(patience)?;
         // From here on no reader enters. If this does not wait for those inside, dropping the guard opens the gate again.
         let guard = RwLockWriteGuard { of: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData };
-        for slot in &self.slots {
-            self.wait_for_reader(slot, patience)?;
-        }
+        self.readers.wait_for_all(&self.drain, patience)?;
         Ok(guard)
     }
-
-    /// Waits until the slot has no reader that lives.
-    fn wait_for_reader(&self, slot: &AtomicU64, patience: Patience) -> Result<(), TryLockError> {
-        // SeqCst: with the exchange of the writer's lock before it, pairs with `add` and the look after it: a reader that is not
-        // seen here sees the writer. Acquire: pairs with the Release in the reader's drop.
-        let readers = || Tally(slot.load(Ordering::SeqCst));
-        loop {
-            if readers().count() == 0 {
-                return Ok(());
-            }
-            let ticket = self.drain.prepare();
-            let readers = readers();
-            if readers.count() == 0 {
-                return Ok(());
-            }
-            if !liveness::is_alive((&raw const *self).cast(), readers.owner()) {
-                let _ = slot.compare_exchange(readers.0, 0, Ordering::SeqCst, Ordering::Relaxed);
-                continue;
-            }
-            match patience {
-                Patience::Until(deadline) => {
-                    if !self.drain.sleep(ticket, deadline) {
-                        return Err(TryLockError::TimedOut);
-                    }
-                }
-                Patience::Try | Patience::Yield => return Err(TryLockError::WouldBlock),
-            }
-        }
-    }
-}
-
-/// Where a process looks for its slot first: processes that were started one after the other begin on different cache lines.
-#[inline]
-fn preferred() -> usize {
-    let lines = READERS / PER_LINE;
-    let seat = liveness::seat();
-    (seat % lines) * PER_LINE + seat / lines % PER_LINE
-}
-
-/// One more reader in a slot that counts so many.
-#[inline]
-fn add(slot: &AtomicU64, readers: Tally) -> bool {
-    // SeqCst: with the look at the writer's lock after it, pairs with the exchange and the look in `wait_for_reader`: a writer that is
-    // not seen after this sees the reader.
-    slot.compare_exchange(readers.0, readers.0 + 1, Ordering::SeqCst, Ordering::Relaxed).is_ok()
 }
 
 impl<T: Plain + Default> Default for RwLock<T> {
@@ -358,7 +274,7 @@ impl<T: Plain> Drop for RwLockReadGuard<'_, T> {
         if self.holder != liveness::known_identity() {
             return;
         }
-        // Release: pairs with the SeqCst loads in `wait_for_reader`; this reader is done. SeqCst: with the look after it, so that a
+        // Release: pairs with the SeqCst loads in `Readers::wait_for_all`; this reader is done. SeqCst: with the look after it, so that a
         // writer that is not seen here sees that.
         self.slot.fetch_sub(1, Ordering::SeqCst);
         if self.of.writer.state() == State::Taken {
