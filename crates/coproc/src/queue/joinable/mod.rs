@@ -1,7 +1,12 @@
 //! A queue of tasks: somebody can wait until all of them are done.
 
+mod error;
+mod ledger;
+
+pub use error::{JoinTimeoutError, NoTask, TasksLost};
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
 use super::waiting::wait_for;
@@ -10,11 +15,8 @@ use crate::error::Result;
 use crate::liveness::{self, Thread};
 use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
 use crate::ring::{End, Stop};
-use crate::sync::{Deadline, Event, Patience, Tally};
-use crate::{SharedArray, SharedValue};
-
-/// How many processes can have taken tasks at the same time: as many as a family has.
-const WORKERS: usize = 1024;
+use crate::sync::{Deadline, Patience};
+use ledger::Ledger;
 
 /// A [`Queue`] of tasks, of which each receiver says when it has done one ([`task_done`](Self::task_done)), so that somebody can wait until all are done
 /// ([`join`](Self::join)).
@@ -36,41 +38,13 @@ pub struct JoinableQueue<T> {
     ledger: Ledger,
 }
 
-/// Who has taken how many tasks that are not done.
-#[derive(Clone, Debug)]
-struct Ledger {
-    /// A [`Tally`] each. A process keeps its place at a count of 0. What is in the queue is counted nowhere, so
-    /// no count can be wrong after a death: the dead one's is the only one that it could have left half made.
-    taken: SharedArray<AtomicU64>,
-    /// Set when a process has done all that it had taken.
-    quiet: SharedValue<Event>,
-}
-
-/// This process has taken no task that is not done yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoTask;
-
-/// Processes died that had taken tasks, at most this many, and not said that they were done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TasksLost(pub u64);
-
-/// Why [`JoinableQueue::join_timeout`] has not seen all tasks done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum JoinTimeoutError {
-    /// Not all were done in that time.
-    Timeout,
-    /// As for [`JoinableQueue::join`].
-    Lost(TasksLost),
-}
-
 impl<T: Item> JoinableQueue<T> {
     /// An empty queue with room for this many tasks.
     ///
     /// # Errors
     /// As [`Queue::new`].
     pub fn new(capacity: usize) -> Result<Self> {
-        let ledger = Ledger { taken: SharedArray::zeroed(WORKERS)?, quiet: SharedValue::new(Event::new())? };
+        let ledger = Ledger::new()?;
         Ok(Self { queue: Queue::new(capacity)?, ledger })
     }
 
@@ -262,68 +236,6 @@ impl<T: Item> JoinableQueue<T> {
     }
 }
 
-impl Ledger {
-    fn is_alive(&self, identity: u64) -> bool {
-        liveness::is_alive(self.taken.as_ptr().cast(), identity)
-    }
-
-    /// The word of this process; makes it one if it has none. `None` if there is no place.
-    fn place(&self, me: u64) -> Option<&AtomicU64> {
-        let of = |who: u64| self.taken.iter().find(|word| Tally(word.load(Ordering::Relaxed)).owner() == who);
-        let take = |word: &AtomicU64, old: Tally| {
-            word.compare_exchange(old.0, Tally::of(me, 0).0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        };
-        if me == 0 {
-            return None;
-        }
-        if let Some(mine) = of(me) {
-            return Some(mine);
-        }
-        // One that nobody has; else of one who has died and lost nothing.
-        let idle = |word: &&AtomicU64| {
-            let seen = Tally(word.load(Ordering::Relaxed));
-            seen.count() == 0 && (seen.0 == 0 || !self.is_alive(seen.owner())) && take(word, seen)
-        };
-        self.taken.iter().find(idle)
-    }
-
-    /// One task less of this process. It may have two words, if two of its threads took their first task at once.
-    fn less(&self, me: u64) -> Option<()> {
-        let less = |word: u64| (me != 0 && Tally(word).count_of(me) > 0).then(|| word - 1);
-        // Release: pairs with the Acquire in `is_any_at_work`; what was done.
-        let before = self.taken.iter().find_map(|word| word.fetch_update(Ordering::Release, Ordering::Relaxed, less).ok())?;
-        if Tally(before).count() == 1 {
-            self.quiet.set();
-        }
-        Some(())
-    }
-
-    /// Whether a living process has taken tasks that are not done.
-    fn is_any_at_work(&self) -> bool {
-        self.taken.iter().any(|word| {
-            // Acquire: pairs with the Release in `less`; what was done.
-            let seen = Tally(word.load(Ordering::Acquire));
-            seen.count() > 0 && self.is_alive(seen.owner())
-        })
-    }
-
-    /// Strikes out what the dead had taken; how much it was.
-    fn bury(&self) -> u64 {
-        let mut lost = 0;
-        for word in self.taken.iter() {
-            let seen = Tally(word.load(Ordering::Relaxed));
-            // Exactly the word that was looked at: another joiner may be quicker.
-            if seen.count() > 0
-                && !self.is_alive(seen.owner())
-                && word.compare_exchange(seen.0, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-            {
-                lost += seen.count();
-            }
-        }
-        lost
-    }
-}
-
 impl<T: Item> Clone for JoinableQueue<T> {
     fn clone(&self) -> Self {
         Self { queue: self.queue.clone(), ledger: self.ledger.clone() }
@@ -333,14 +245,11 @@ impl<T: Item> Clone for JoinableQueue<T> {
 impl<T: Item> Message for JoinableQueue<T> {
     fn write(&self, to: &mut Writer<'_>) {
         self.queue.write(to);
-        self.ledger.taken.write(to);
-        self.ledger.quiet.write(to);
+        self.ledger.write(to);
     }
 
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let queue = Queue::read(from)?;
-        let ledger = Ledger { taken: Message::read(from)?, quiet: Message::read(from)? };
-        (ledger.taken.len() == WORKERS).then_some(Self { queue, ledger })
+        Some(Self { queue: Queue::read(from)?, ledger: Ledger::read(from)? })
     }
 }
 
@@ -359,28 +268,3 @@ impl<T: Item> fmt::Debug for JoinableQueue<T> {
             .finish()
     }
 }
-
-impl fmt::Display for NoTask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("this process has taken no task that is not done: task_done was called once too often")
-    }
-}
-
-impl fmt::Display for TasksLost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} tasks were lost with the processes that had taken them", self.0)
-    }
-}
-
-impl fmt::Display for JoinTimeoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout => f.write_str("timed out: not all tasks were done in that time"),
-            Self::Lost(lost) => lost.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for NoTask {}
-impl std::error::Error for TasksLost {}
-impl std::error::Error for JoinTimeoutError {}
