@@ -7,6 +7,7 @@ mod iter;
 mod joinable;
 mod ready;
 mod ring;
+mod shape;
 #[cfg(test)]
 mod tests;
 mod waiting;
@@ -14,7 +15,8 @@ mod waiting;
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::{Drain, Iter};
 pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
-pub(crate) use ring::{Ring, Shape};
+pub(crate) use ring::Ring;
+pub(crate) use shape::Shape;
 pub(crate) use waiting::wait_for;
 
 use std::fmt;
