@@ -18,14 +18,17 @@
 //! On aarch64 without the LSE atomics, an exchange is a loop that a stepped process never gets out of; the row then says that the
 //! operation has no end.
 
+mod parties;
 mod report;
+mod sampled;
 mod system;
 mod victim;
 
+pub use parties::{Dead, Other, Step};
 pub use report::{Progress, Report, drive};
+pub use sampled::sampled;
 pub use system::{adopt_orphans, busy, has_own_group, is_anyone_left, own_group, shared_memory};
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt;
@@ -38,7 +41,7 @@ use std::time::{Duration, Instant};
 
 use coproc::{Result, SharedArray, SharedValue};
 
-use super::{End, descriptors, fork, kill, until_asleep, wait_for};
+use super::descriptors;
 use report::{MOST_FAULTS, PROMISED};
 use system::{die_with_parent, hold_back_children, stay_on_processor};
 use victim::{Stop, Survey, Victim, place};
@@ -163,105 +166,6 @@ impl<W: 'static> Stepped<W> {
     /// As a line of the table.
     pub fn boxed(self) -> Box<dyn Operation> {
         Box::new(self)
-    }
-}
-
-/// The marks between which a victim is stepped.
-#[derive(Debug)]
-pub struct Step(libc::pid_t);
-
-impl Step {
-    fn mark(&self) {
-        // SAFETY: stops this process, which is traced; touches no memory.
-        unsafe { libc::kill(self.0, libc::SIGSTOP) };
-    }
-
-    /// Runs what is to be stepped through.
-    #[inline(always)]
-    pub fn through<R>(&self, operation: impl FnOnce() -> R) -> R {
-        self.mark();
-        let result = operation();
-        self.mark();
-        result
-    }
-}
-
-/// A victim, after its death.
-#[derive(Debug)]
-pub struct Dead<'a> {
-    /// Its process id.
-    pub pid: u32,
-    /// Whether it was killed behind the operation, which had thus returned.
-    pub finished: bool,
-    slowest: Cell<Duration>,
-    progress: &'a Progress,
-}
-
-impl<'a> Dead<'a> {
-    /// A process that has died.
-    pub fn new(pid: u32, finished: bool, progress: &'a Progress) -> Self {
-        Self { pid, finished, slowest: Cell::new(Duration::ZERO), progress }
-    }
-
-    /// Runs a call that has to come back in time.
-    pub fn bounded<R>(&self, what: &str, call: impl FnOnce() -> R) -> R {
-        self.progress.label(what);
-        let begin = Instant::now();
-        let result = call();
-        self.slowest.set(self.slowest.get().max(begin.elapsed()));
-        self.progress.label("between calls");
-        result
-    }
-}
-
-/// A further process, that lives. Killed if it is dropped before its end.
-#[derive(Debug)]
-pub struct Other {
-    /// Its process id.
-    pub pid: u32,
-    ended: Cell<Option<i32>>,
-}
-
-impl Other {
-    /// Forks, and runs this in the child, which exits with the code that it returns.
-    pub fn start(run: impl FnOnce() -> i32) -> Self {
-        let pid = fork(|| {
-            die_with_parent();
-            run()
-        });
-        Self { pid, ended: Cell::new(None) }
-    }
-
-    /// As [`start`](Self::start), and returns when it sleeps for a futex.
-    pub fn asleep(run: impl FnOnce() -> i32) -> Self {
-        let other = Self::start(run);
-        until_asleep(other.pid);
-        other
-    }
-
-    /// Waits for its end, which has to come in time; gives its exit code.
-    ///
-    /// # Errors
-    /// If it does not end.
-    pub fn ends(&self, dead: &Dead<'_>, what: &str) -> Result<i32, Fault> {
-        if let Some(code) = self.ended.get() {
-            return Ok(code);
-        }
-        if !dead.bounded(what, || End::of(self.pid).comes_within(HANG)) {
-            return Err(Hang(format!("{what} in another process")).into());
-        }
-        let code = wait_for(self.pid);
-        self.ended.set(Some(code));
-        Ok(code)
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        if self.ended.get().is_none() {
-            kill(self.pid);
-            wait_for(self.pid);
-        }
     }
 }
 
@@ -449,46 +353,6 @@ impl<W: 'static> Operation for Stepped<W> {
         hold_back_children();
         if let Err(error) = self.shoot_all(progress, &mut report) {
             report.note_fault("the rig", &error);
-        }
-        report.took = begin.elapsed().as_millis() as u64;
-        report
-    }
-}
-
-/// An operation that is too long to be stepped through: processes are killed at some moments of it.
-#[allow(missing_debug_implementations, reason = "functions")]
-struct Sampled {
-    name: String,
-    moments: u64,
-    kill: fn(u64, &Dead<'_>) -> Check,
-}
-
-/// An operation of so many moments. `kill` runs it, kills somebody at this one, and checks; the dead one that it is given only keeps the time.
-pub fn sampled(name: &str, moments: u64, kill: fn(u64, &Dead<'_>) -> Check) -> Box<dyn Operation> {
-    Box::new(Sampled { name: name.into(), moments, kill })
-}
-
-impl Operation for Sampled {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn kill_everywhere(&self, progress: &Progress) -> Report {
-        let begin = Instant::now();
-        let mut report = Report::default();
-        for moment in 0..self.moments {
-            progress.point(moment);
-            let dead = Dead::new(0, false, progress);
-            let kill = AssertUnwindSafe(|| (self.kill)(moment, &dead));
-            let result = catch_unwind(kill).unwrap_or_else(|_| Err("the check panicked".into()));
-            report.points += 1;
-            report.slowest = report.slowest.max(dead.slowest.get().as_micros() as u64);
-            if let Err(error) = result {
-                report.note_fault(&format!("killed at moment {moment}"), &*error);
-            }
-            if report.hangs + report.losses >= MOST_FAULTS as u64 {
-                break;
-            }
         }
         report.took = begin.elapsed().as_millis() as u64;
         report
