@@ -6,7 +6,7 @@ use coproc::__private::Parcel;
 use coproc::{Queue, RecvError, Result, SendError, SendTimeoutError};
 use coproc_tests::rig::{Check, Dead, Operation, Step, ensure, operation};
 
-use crate::{LONG, SHORT};
+use crate::{LONG, SHORT, in_order};
 
 /// A queue of which the survivor has a handle, and the victim takes another one out of the parcel.
 struct Pair {
@@ -46,16 +46,7 @@ impl Pair {
             }
         };
         ensure(end == RecvError::Disconnected, || format!("empty, and {end:?}"))?;
-        let fits = |taken: usize, sent: usize| {
-            let rest = self.sent.get(taken..).unwrap_or_default();
-            self.received == [rest, &from_victim[..sent]].concat()
-        };
-        let good = if dead.finished {
-            fits(most_taken, from_victim.len())
-        } else {
-            (0..=most_taken).any(|taken| (0..=from_victim.len()).any(|sent| fits(taken, sent)))
-        };
-        ensure(good, || format!("{:?} sent, then {from_victim:?} by the victim; received {:?}", self.sent, self.received))?;
+        in_order(dead, &self.sent, &self.received, most_taken, from_victim)?;
         for n in 0..CAPACITY as u64 {
             dead.bounded("send", || self.queue.send(n)).map_err(|error| error.to_string())?;
         }

@@ -6,7 +6,7 @@ use coproc::{Loan, LoanQueue, RecvError, Result, TryLoanError, TryRecvError};
 use coproc_tests::rig::{Check, Dead, Operation, Other, Step, ensure, operation};
 use coproc_tests::{fork, wait_for};
 
-use crate::{CLOSED, CORRUPTED, LONG, SENT, SHORT};
+use crate::{CLOSED, CORRUPTED, LONG, SENT, SHORT, in_order};
 
 /// Size of a buffer, in bytes.
 const FRAME: usize = 64;
@@ -98,16 +98,7 @@ impl Frames {
                 Err(error) => return Err(error.into()),
             }
         }
-        let fits = |taken: usize, sent: usize| {
-            let rest = self.sent.get(taken..).unwrap_or_default();
-            self.received == [rest, &from_victim[..sent]].concat()
-        };
-        let good = if dead.finished {
-            fits(most_taken, from_victim.len())
-        } else {
-            (0..=most_taken).any(|taken| (0..=from_victim.len()).any(|sent| fits(taken, sent)))
-        };
-        ensure(good, || format!("{:?} sent, then {from_victim:?} by the victim; received {:?}", self.sent, self.received))?;
+        in_order(dead, &self.sent, &self.received, most_taken, from_victim)?;
         self.lends_all(dead)
     }
 

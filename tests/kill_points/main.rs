@@ -20,6 +20,7 @@ mod rings;
 mod semaphores;
 mod tickets;
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -71,6 +72,27 @@ fn sound(n: &SharedValue<Block>, dead: &Dead<'_>, others: &[u32]) -> Result<Foun
     let last = dead.bounded("get", || n.get())?;
     ensure(last == LAST, || format!("set, but {last:?}"))?;
     Ok(found)
+}
+
+/// What was `sent` was `received`, in order, then a prefix of what the victim sent; less so many of the first at most, which the victim has taken.
+/// Nothing else is gone, or there twice. All of both, if it had returned.
+fn in_order<T>(dead: &Dead<'_>, sent: &[T], received: &[T], most_taken: usize, from_victim: &[T]) -> Check
+where
+    T: Clone + PartialEq + fmt::Debug,
+{
+    let fits = |taken: usize, of_victim: usize| {
+        let rest = sent.get(taken..).unwrap_or_default();
+        received == [rest, &from_victim[..of_victim]].concat()
+    };
+    let good = if dead.finished {
+        fits(most_taken, from_victim.len())
+    } else {
+        (0..=most_taken).any(|taken| (0..=from_victim.len()).any(|of_victim| fits(taken, of_victim)))
+    };
+    ensure(good, || {
+        let returned = if dead.finished { "returned" } else { "killed" };
+        format!("{sent:?} sent, then {from_victim:?} by the victim, which was {returned}; received {received:?}")
+    })
 }
 
 /// As [`sound`]; and if the victim had returned from the operation, this was found.

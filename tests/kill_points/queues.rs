@@ -5,7 +5,7 @@ use std::mem;
 use coproc::{Queue, RecvError, Result, TryRecvError, TrySendError};
 use coproc_tests::rig::{Check, Dead, Operation, Other, Step, ensure, operation};
 
-use crate::{CLOSED, CORRUPTED, LONG, SENT, SHORT};
+use crate::{CLOSED, CORRUPTED, LONG, SENT, SHORT, in_order};
 
 /// A queue, and what became of its items outside of the victim.
 struct Line {
@@ -62,22 +62,7 @@ impl Line {
     /// returned; nothing else is gone, or there twice. Then the queue passes items as before.
     fn check_whole(mut self, dead: &Dead<'_>, most_taken: usize, from_victim: &[u64]) -> Check {
         self.drain(dead)?;
-        let fits = |taken: usize, sent: usize| {
-            let rest = self.sent.get(taken..).unwrap_or_default();
-            self.received == [rest, &from_victim[..sent]].concat()
-        };
-        let good = if dead.finished {
-            fits(most_taken, from_victim.len())
-        } else {
-            (0..=most_taken).any(|taken| (0..=from_victim.len()).any(|sent| fits(taken, sent)))
-        };
-        ensure(good, || {
-            let returned = if dead.finished { "returned" } else { "killed" };
-            format!(
-                "{:?} sent, then {from_victim:?} by the victim, which was {returned}; received {:?}",
-                self.sent, self.received
-            )
-        })?;
+        in_order(dead, &self.sent, &self.received, most_taken, from_victim)?;
         self.passes(dead)
     }
 
