@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use coproc::{Error, Event, LockError, Mutex, Owner, Result, SharedArray, SharedValue, TryLockError, Unfit};
-use coproc_pool::{Cause, Process};
-use coproc_tests::{Seal, bytes_of, kill, memory, pause, wait, watchdog};
+use coproc_pool::Process;
+use coproc_tests::{Seal, bytes_of, killed, memory, pause, wait, watchdog};
 
 fn duplicate(object: &impl AsFd) -> OwnedFd {
     object.as_fd().try_clone_to_owned().unwrap()
@@ -158,9 +158,7 @@ fn a_killed_writer_poisons_the_array() -> Result<()> {
     let writer = Process::spawn(write, (&a, &at))?;
     wait(&at, "it has written half");
     assert_eq!(a.try_lock().unwrap_err(), TryLockError::WouldBlock);
-    let pid = writer.pid();
-    kill(pid);
-    assert_eq!(writer.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+    let pid = killed(writer)?;
     let owner = Owner { pid, tid: pid };
     assert_eq!(a.read().unwrap_err(), LockError::Poisoned(owner));
     assert!(matches!(a.get(0), Err(Error::Lock(LockError::Poisoned(_)))));

@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use coproc::{Barrier, BarrierError, Event, Message, Mutex, Result, SharedArray, SharedValue};
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    LOCK_WORD, Random, events, file_of, fork, kill, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
+    LOCK_WORD, Random, events, file_of, fork, kill, killed, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
     until_thread_asleep, wait, wait_for, watchdog,
 };
 
@@ -54,13 +54,6 @@ fn waiters(barrier: &Shared, count: u32) -> Result<Vec<Process<End>>> {
     until("all have arrived", || barrier.waiting() == before + count);
     all.iter().for_each(|waiter| until_asleep(waiter.pid()));
     Ok(all)
-}
-
-fn killed<T: Message + std::fmt::Debug>(child: Process<T>) -> Result<u32> {
-    let pid = child.pid();
-    child.kill()?;
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
-    Ok(pid)
 }
 
 fn all_broken(all: Vec<Process<End>>) -> Result<()> {

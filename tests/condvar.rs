@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use coproc::{Condvar, Event, LockError, Mutex, Owner, Result, Shareable, SharedArray, SharedValue};
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
-    fork, kill, pause, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait, wait_for, watchdog,
+    fork, kill, killed, pause, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait, wait_for, watchdog,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -43,13 +43,6 @@ fn takers(stock: &Shared, count: u64) -> Result<Vec<Process<()>>> {
     drop(stock.items.lock()?);
     all.iter().for_each(|taker| until_asleep(taker.pid()));
     Ok(all)
-}
-
-fn killed(child: Process<()>) -> Result<u32> {
-    let pid = child.pid();
-    child.kill()?;
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
-    Ok(pid)
 }
 
 #[test]

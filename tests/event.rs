@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use coproc::{Event, Result, Shareable, SharedArray, SharedValue};
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    LOCK_WORD, events, file_of, kill, pause, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait, watchdog,
+    LOCK_WORD, events, file_of, kill, killed, pause, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait,
+    watchdog,
 };
 
 #[test]
@@ -164,8 +165,7 @@ fn killed_waiters_cost_nothing() -> Result<()> {
             (0..4).map(|_| Process::spawn(|event: SharedValue<Event>| event.wait(), (&event,))).collect::<Result<Vec<_>>>()?;
         waiters.iter().for_each(|waiter| until_asleep(waiter.pid()));
         for waiter in waiters.drain(..3) {
-            waiter.kill()?;
-            assert_eq!(waiter.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+            killed(waiter)?;
         }
         event.set();
         for waiter in waiters {

@@ -8,9 +8,9 @@ use coproc::{
     Error, Event, Loan, LoanError, LoanQueue, Queue, RecvError, RecvTimeoutError, Result, SendError, SharedArray, SharedValue,
     TryLoanError, TryRecvError,
 };
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    Random, Seal, bytes_of, events, fork, kill, memory, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
+    Random, Seal, bytes_of, events, fork, kill, killed, memory, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
     until_thread_asleep, wait, wait_for, watchdog,
 };
 
@@ -343,8 +343,7 @@ fn in_a_process_that_dies(frames: &LoanQueue, act: Act) -> Result<()> {
     let number = ACTS.iter().position(|&known| std::ptr::fn_addr_eq(known, act)).expect("one of the acts");
     let child = Process::spawn(run, (frames, &at, number as u64))?;
     wait(&at[0], "the child has done it");
-    kill(child.pid());
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+    killed(child)?;
     Ok(())
 }
 
@@ -525,8 +524,7 @@ fn a_killed_sender_or_receiver_leaves_the_others_going() -> Result<()> {
         for _ in 0..random.below(2000) {
             std::hint::spin_loop();
         }
-        victim.kill()?;
-        assert_eq!(victim.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+        killed(victim)?;
     }
     sender.kill()?;
     sender.join().unwrap_err();
@@ -575,8 +573,7 @@ fn a_receiver_stopped_with_the_lock_holds_up_only_what_it_must() -> Result<()> {
     assert_eq!(frames.try_loan(1).unwrap_err(), TryLoanError::WouldBlock);
     assert_eq!(frames.loan_timeout(1, Duration::from_millis(100)).unwrap_err(), TryLoanError::TimedOut);
     // Killed where it stands: all comes back.
-    child.kill()?;
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+    killed(child)?;
     while let Ok(frame) = frames.recv_timeout(Duration::from_millis(50)) {
         drop(frame);
     }

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use coproc::{Event, LockError, Mutex, Owner, Plain, Result, Shareable, SharedArray, SharedValue, TryLockError};
 use coproc_pool::{Cause, Pool, Process};
 use coproc_tests::{
-    LOCK_WORD, events, fork, kill, pause, peek, poke, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait,
-    wait_for, watchdog,
+    LOCK_WORD, events, fork, kill, killed, pause, peek, poke, resume, stop, thread_id, until, until_asleep, until_thread_asleep,
+    wait, wait_for, watchdog,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -36,9 +36,7 @@ fn abandoned() -> Result<(SharedValue<u64>, u32)> {
     let (n, held) = (SharedValue::new(0)?, SharedValue::new(Event::new())?);
     let holder = Process::spawn(hold, (&n, &held))?;
     wait(&held, "the child has the lock");
-    let pid = holder.pid();
-    holder.kill()?;
-    assert_eq!(holder.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+    let pid = killed(holder)?;
     Ok((n, pid))
 }
 
@@ -732,8 +730,7 @@ fn the_sum_is_right_whenever_the_lock_is_clean() -> Result<()> {
         let steps = 20 + random.below(500);
         until("the others go on", || busy.load(SeqCst) > seen + steps);
         let victim = all.swap_remove(random.below(3) as usize);
-        victim.kill()?;
-        assert_eq!(victim.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+        killed(victim)?;
     }
     for process in all {
         process.kill()?;

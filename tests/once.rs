@@ -4,7 +4,9 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use coproc::{Event, LockError, OnceLock, Plain, Result, Shareable, SharedValue};
 use coproc_pool::{Cause, Process};
-use coproc_tests::{LOCK_WORD, Random, fork, kill, pause, poke, resume, stop, until, until_asleep, wait, wait_for, watchdog};
+use coproc_tests::{
+    LOCK_WORD, Random, fork, kill, killed, pause, poke, resume, stop, until, until_asleep, wait, wait_for, watchdog,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Plain)]
 #[repr(C)]
@@ -75,8 +77,7 @@ fn a_maker_killed_at_work_has_made_nothing() -> Result<()> {
         let waiters = (0..3).map(|_| Process::spawn(get, (&state,))).collect::<Result<Vec<_>>>()?;
         waiters.iter().for_each(|waiter| until_asleep(waiter.pid()));
         assert_eq!((state.table.get(), state.made.load(SeqCst)), (None, 0));
-        maker.kill()?;
-        assert_eq!(maker.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+        killed(maker)?;
         let seen = waiters.into_iter().map(Process::join).collect::<Result<Vec<_>, _>>()?;
         assert_eq!(state.made.load(SeqCst), 1);
         assert!(seen.iter().all(|&maker| maker == seen[0]));

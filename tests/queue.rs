@@ -12,7 +12,7 @@ use coproc::{
 };
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
-    Random, bytes_of, events, file_of, kill, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
+    Random, bytes_of, events, file_of, kill, killed, pause, peek, poke, resume, stop, thread_id, until, until_asleep,
     until_thread_asleep, wait, watchdog,
 };
 
@@ -535,8 +535,7 @@ fn a_sender_killed_anywhere_loses_and_doubles_nothing() -> Result<()> {
             for _ in 0..random.below(2000) {
                 std::hint::spin_loop();
             }
-            sender.kill()?;
-            assert_eq!(sender.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+            killed(sender)?;
             // The steady sender goes on.
             let seen = sent[lives].load(SeqCst);
             until("the other sender goes on", || sent[lives].load(SeqCst) > seen);
@@ -765,8 +764,7 @@ fn a_stopped_process_at_the_queue_is_not_robbed() {
                 assert!(matches!(queue.recv_timeout(Duration::from_millis(50)), Err(RecvTimeoutError::Timeout)));
             }
             // Killed where it stands: the next one takes over.
-            child.kill()?;
-            assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+            killed(child)?;
             while queue.recv_timeout(Duration::ZERO).is_ok() {}
             assert!(queue.send_timeout(large, SOON).is_ok());
             assert!(queue.recv_timeout(SOON).is_ok_and(|large| large.words[0] == 1));

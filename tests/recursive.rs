@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use coproc::{Event, LockError, Owner, RecursiveMutex, Result, SharedArray, SharedValue, TryLockError};
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    LOCK_WORD, Random, events, fork, kill, pause, poke, resume, stop, thread_id, until_asleep, until_thread_asleep, wait,
+    LOCK_WORD, Random, events, fork, kill, killed, pause, poke, resume, stop, thread_id, until_asleep, until_thread_asleep, wait,
     wait_for, watchdog,
 };
 
@@ -31,13 +31,6 @@ fn holder(n: &Shared, times: u64) -> Result<Process<()>> {
     let child = Process::spawn(hold, (n, times, &held))?;
     wait(&held, "the child has the lock");
     Ok(child)
-}
-
-fn killed(child: Process<()>) -> Result<u32> {
-    let pid = child.pid();
-    child.kill()?;
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
-    Ok(pid)
 }
 
 /// Whether another thread of this process gets it.

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use coproc::{Event, LockError, Owner, Plain, Result, RwLock, SharedArray, SharedValue, TryLockError};
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    LOCK_WORD, Random, events, fork, kill, pause, poke, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait,
-    wait_for, watchdog,
+    LOCK_WORD, Random, events, fork, kill, killed, pause, poke, resume, stop, thread_id, until, until_asleep,
+    until_thread_asleep, wait, wait_for, watchdog,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -65,13 +65,6 @@ fn writer(twins: &Shared) -> Result<Process<()>> {
     let child = Process::spawn(write_for_ever, (twins, &inside))?;
     wait(&inside, "the child writes");
     Ok(child)
-}
-
-fn killed(child: Process<()>) -> Result<u32> {
-    let pid = child.pid();
-    child.kill()?;
-    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
-    Ok(pid)
 }
 
 #[test]

@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
 use coproc::{Event, Permit, ReleaseError, Result, Semaphore, SharedArray, SharedValue, TryLockError};
-use coproc_pool::{Cause, Process};
+use coproc_pool::Process;
 use coproc_tests::{
-    LOCK_WORD, Random, events, fork, kill, pause, poke, resume, stop, thread_id, until, until_asleep, until_thread_asleep, wait,
-    wait_for, watchdog,
+    LOCK_WORD, Random, events, fork, kill, killed, pause, poke, resume, stop, thread_id, until, until_asleep,
+    until_thread_asleep, wait, wait_for, watchdog,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -170,8 +170,7 @@ fn permits_come_back_when_the_holder_is_killed() -> Result<()> {
     for _ in 0..10 {
         let child = holder(&slots, 3)?;
         assert_eq!(slots.try_acquire().unwrap_err(), TryLockError::WouldBlock);
-        child.kill()?;
-        assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+        killed(child)?;
         let all = (0..3).map(|_| slots.try_acquire()).collect::<Result<Vec<_>, _>>()?;
         assert!(slots.try_acquire().is_err());
         drop(all);

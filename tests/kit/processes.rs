@@ -1,9 +1,13 @@
 //! Processes of a test: signals to them, and what the kernel says of them.
 
+use std::fmt::Debug;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
+
+use coproc::{Message, Result};
+use coproc_pool::{Cause, Process};
 
 use crate::until;
 
@@ -24,6 +28,20 @@ pub fn signal(pid: u32, signal: i32) {
 /// As [`signal`].
 pub fn kill(pid: u32) {
     signal(pid, libc::SIGKILL);
+}
+
+/// Kills a child, and waits for its end. Its process id.
+///
+/// # Errors
+/// As [`Process::kill`].
+///
+/// # Panics
+/// If it ended otherwise.
+pub fn killed<T: Message + Debug>(child: Process<T>) -> Result<u32> {
+    let pid = child.pid();
+    child.kill()?;
+    assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: 9 });
+    Ok(pid)
 }
 
 /// Stops a child of this process; when this returns, it stands.
