@@ -56,10 +56,9 @@ fn three_items_through_two_places() {
     });
 }
 
-#[test]
-fn two_senders_through_one_place() {
-    model(options(1).preemptions(2), || {
-        let shared = Shared::new(1);
+fn two_senders_through(places: usize) {
+    model(options(places).preemptions(2), move || {
+        let shared = Shared::new(places);
         let senders = beside(&shared, [process(2), process(3)], |shared, number| shared.queue.send(number as u64).unwrap());
         let mut items = [(); 2].map(|()| shared.queue.recv().unwrap());
         items.sort_unstable();
@@ -69,15 +68,13 @@ fn two_senders_through_one_place() {
 }
 
 #[test]
+fn two_senders_through_one_place() {
+    two_senders_through(1);
+}
+
+#[test]
 fn two_senders_through_two_places() {
-    model(options(2).preemptions(2), || {
-        let shared = Shared::new(2);
-        let senders = beside(&shared, [process(2), process(3)], |shared, number| shared.queue.send(number as u64).unwrap());
-        let mut items = [(); 2].map(|()| shared.queue.recv().unwrap());
-        items.sort_unstable();
-        assert_eq!(items, [1, 2]);
-        assert_eq!(senders.map(Running::join), [true; 2]);
-    });
+    two_senders_through(2);
 }
 
 #[test]
