@@ -21,7 +21,7 @@ struct Side {
 
 impl Waitable for Side {
     fn is_ready(&self) -> bool {
-        self.ring.is_turn(self.end) || self.segment.is_found_alone()
+        self.ring.is_ready(self.end, &self.segment)
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
@@ -40,8 +40,8 @@ impl Waitable for Side {
 
 impl Ring {
     /// Whether it is the side's turn, or waiting for it is in vain.
-    fn is_turn(&self, end: End) -> bool {
-        self.is_over(end) || !self.must_wait(end)
+    fn is_ready(&self, end: End, segment: &Segment) -> bool {
+        self.is_over(end) || !self.must_wait(end) || segment.is_found_alone()
     }
 
     fn announce(&self, end: End) -> (&AtomicU32, u32) {
@@ -100,7 +100,7 @@ impl<T: Item> Queue<T> {
 /// Ready when something can be received, or nothing will come any more.
 impl<T: Item> Waitable for Queue<T> {
     fn is_ready(&self) -> bool {
-        self.ring.is_turn(End::Recv) || self.segment.is_found_alone()
+        self.ring.is_ready(End::Recv, &self.segment)
     }
 
     fn announce(&self) -> (&AtomicU32, u32) {
