@@ -129,10 +129,8 @@ impl<T: Item> JoinableQueue<T> {
     /// [`TasksLost`] if processes died that had taken some: nobody will do these. It is said once.
     pub fn join(&self) -> Result<(), TasksLost> {
         loop {
-            match self.join_until(Deadline::NEVER) {
-                Some(0) => return Ok(()),
-                Some(lost) => return Err(TasksLost(lost)),
-                None => {}
+            if let Some(end) = self.join_until(Deadline::NEVER) {
+                return end;
             }
         }
     }
@@ -142,11 +140,8 @@ impl<T: Item> JoinableQueue<T> {
     /// # Errors
     /// [`JoinTimeoutError::Timeout`], else as [`join`](Self::join).
     pub fn join_timeout(&self, time: Duration) -> Result<(), JoinTimeoutError> {
-        match self.join_until(Deadline::after(time)) {
-            Some(0) => Ok(()),
-            Some(lost) => Err(JoinTimeoutError::Lost(TasksLost(lost))),
-            None => Err(JoinTimeoutError::Timeout),
-        }
+        let end = self.join_until(Deadline::after(time)).ok_or(JoinTimeoutError::Timeout)?;
+        end.map_err(JoinTimeoutError::Lost)
     }
 
     /// How many tasks were sent and not taken at this moment.
@@ -223,12 +218,13 @@ impl<T: Item> JoinableQueue<T> {
         !self.ledger.is_any_at_work() && ring.sent() == sent
     }
 
-    /// How many tasks were lost, when all others are done; `None` if the time is over.
-    fn join_until(&self, deadline: Deadline) -> Option<u64> {
+    /// Whether tasks were lost, when all others are done; `None` if the time is over.
+    fn join_until(&self, deadline: Deadline) -> Option<Result<(), TasksLost>> {
         loop {
             self.ledger.quiet.clear();
             if self.is_all_done() {
-                return Some(self.ledger.bury());
+                let lost = self.ledger.bury();
+                return Some(if lost == 0 { Ok(()) } else { Err(TasksLost(lost)) });
             }
             let slice = deadline.slice(crate::sync::SLICE)?;
             self.ledger.quiet.wait_timeout(slice);
