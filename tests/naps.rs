@@ -80,3 +80,14 @@ fn who_waits_for_items_is_told_that_nobody_is_left() -> Result<()> {
     assert!(receiver.join()?);
     Ok(())
 }
+
+#[test]
+fn who_waits_for_items_is_told_that_the_last_sender_has_dropped_the_queue() -> Result<()> {
+    let _watchdog = watchdog(60, "waiting for items of nobody");
+    let queue = Queue::<u8>::new(1)?;
+    let receiver = Process::spawn(|queue: Queue<u8>| queue.recv() == Err(RecvError::Disconnected), (&queue,))?;
+    until_told_of_deaths(receiver.pid());
+    drop(queue);
+    assert!(receiver.join()?);
+    Ok(())
+}

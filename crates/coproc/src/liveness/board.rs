@@ -1,6 +1,7 @@
 //! The board on which a family's deaths are told, for those who have slept for long.
 //!
-//! A keeper thread sees the end of each child that its process has started; it counts it here and wakes who sleeps on the count. Who sleeps so need
+//! A keeper thread sees the end of each child that its process has started; it counts it here and wakes who sleeps on the count; so does a process that gives up
+//! an object of which it matters who has it. Who sleeps so need
 //! not look by itself, as long as every member is watched: it is another's child, or the family's founder, whose end is the end of all its children. Who comes in by
 //! another way, as a forked process or a stranger does, is watched by nobody. It says so here first, and wakes the sleepers: from then on they look by themselves.
 //!
@@ -28,7 +29,7 @@ pub(crate) struct Board(MmapRaw);
 #[derive(Debug, Default)]
 #[repr(C)]
 struct Counts {
-    /// How many children have ended, or strangers have come.
+    /// How many children have ended, processes have given something up, or strangers have come.
     deaths: AtomicU32,
     /// How many members there have been whom nobody watches.
     strangers: AtomicU32,

@@ -160,6 +160,11 @@ impl Registry {
         self.board.get_or_init(|| Board::map(self.file(), BOARD)).as_ref()
     }
 
+    /// Has who sleeps long look: something has happened that no other word says.
+    pub(crate) fn tell(&self) {
+        self.board().iter().for_each(|board| board.tell());
+    }
+
     /// Locks the byte of this identity through a description of its own; `None` if another process has it.
     fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
         let lock = sys::file::reopen(self.file())?;
@@ -217,8 +222,7 @@ impl Tables {
 
 /// Tells all families that a child of this process has ended.
 pub fn tell_of_a_death() {
-    let boards: Vec<_> = tables().memberships.iter().map(|membership| Arc::clone(&membership.registry)).collect();
-    boards.iter().filter_map(|registry| registry.board()).for_each(Board::tell);
+    tables().memberships.iter().for_each(|membership| membership.registry.tell());
 }
 
 /// The identity of this process, drawn and registered if need be.

@@ -10,7 +10,7 @@ use std::sync::{Arc, MutexGuard, Once, OnceLock, Weak};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
 
-use super::presence::Presence;
+use super::presence::{Farewell, Presence};
 use super::{BODY, Header, Segment};
 use crate::error::{Error, Result};
 use crate::liveness::{self, Registry};
@@ -35,6 +35,8 @@ pub(super) struct Mapping {
     listed: bool,
     /// The identity under which this process has the one and the other end of a connection, or 0.
     pub(super) ends: [AtomicU64; 2],
+    /// The last field: dropped when the file is closed.
+    farewell: Farewell,
 }
 
 /// Gives up what this process still holds in a body that starts here and has this many elements.
@@ -115,6 +117,7 @@ impl Mapping {
             map,
             file,
             file_id,
+            farewell: Farewell::new(&header, registry),
             header,
             presence: Presence::new(),
             leave: OnceLock::new(),
@@ -166,5 +169,8 @@ impl Drop for Mapping {
             }
         }
         liveness::forget_region(self.map.start().addr());
+        if !self.presence.is_shared() {
+            self.farewell.cancel();
+        }
     }
 }

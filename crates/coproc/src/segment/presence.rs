@@ -7,10 +7,11 @@
 use std::io;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use super::Segment;
-use crate::liveness;
+use super::{Header, Segment};
+use crate::liveness::{self, Registry};
 use crate::sys;
 
 /// Where the places lie.
@@ -68,9 +69,34 @@ impl Presence {
         }
     }
 
+    /// Whether another process has, or had, it too.
+    pub(super) fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::Relaxed)
+    }
+
     /// Another process has it, or will.
     pub(super) fn note_others(&self) {
         self.shared.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Tells the family, when it is dropped, that this process has given up a segment: who sleeps may be alone with it now.
+pub(super) struct Farewell(Option<Arc<Registry>>);
+
+impl Farewell {
+    pub(super) fn new(header: &Header, registry: &Arc<Registry>) -> Self {
+        Self(header.kind.counts_holders().then(|| Arc::clone(registry)))
+    }
+
+    /// Nobody else has it.
+    pub(super) fn cancel(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|registry| registry.tell());
     }
 }
 
@@ -138,5 +164,9 @@ impl Deref for Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         self.0.0.presence.holders.fetch_sub(1, Ordering::Relaxed);
+        if self.0.0.presence.is_shared() {
+            // A thread that sleeps at another part of this process may be alone now.
+            liveness::registry_of(self.0.body().as_ptr().cast_const().cast()).iter().for_each(|registry| registry.tell());
+        }
     }
 }
