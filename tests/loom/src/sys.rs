@@ -38,3 +38,8 @@ impl Instant {
         self.0.checked_sub(earlier.0)
     }
 }
+
+/// The model's time.
+pub(crate) fn coarse_time() -> Duration {
+    world::get().time()
+}

@@ -7,6 +7,7 @@ use super::stop::Stop;
 use super::track::{End, Side, Track};
 use crate::liveness::{self, Lifeline, Socket, Thread};
 use crate::sync::{Deadline, SLICE};
+use crate::sys;
 
 /// How often an end gives way before it sleeps, and how often it looks after each time. First others: while it is away, the other end may pass
 /// many slots, and need not pass each by itself.
@@ -29,15 +30,14 @@ pub(crate) struct Tether {
     gone: AtomicBool,
     /// Whether the other end is known to have died.
     cut: AtomicBool,
-    /// When who never waits asks next whether it has.
-    next_question: Deadline,
+    /// When who never waits asks next whether it has, by the coarse clock: the exact one would be most of what such a call takes.
+    next_question: Duration,
 }
 
 impl Tether {
     pub(crate) fn new(lifeline: Lifeline) -> Self {
         let holder = Thread::current().map_or(NOBODY, Thread::identity);
-        let next_question = Deadline::after(Duration::ZERO);
-        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false), next_question }
+        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false), next_question: Duration::ZERO }
     }
 
     /// The identity of the process that has the end.
@@ -98,10 +98,11 @@ impl Tether {
 
     #[cold]
     fn try_slow<S: Side>(&mut self, track: &mut Track<S>, want: usize) -> Result<usize, Stop> {
-        if self.next_question.slice(SLICE).is_some() {
+        let now = sys::coarse_time();
+        if now < self.next_question {
             return Err(Stop::Wait);
         }
-        self.next_question = Deadline::after(SLICE);
+        self.next_question = now + SLICE;
         self.ready_or_cut(track, want)
     }
 

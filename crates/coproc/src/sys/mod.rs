@@ -89,6 +89,11 @@ pub(crate) fn random() -> io::Result<u128> {
     Ok(u128::from_ne_bytes(bytes))
 }
 
+/// The time since some moment, in steps of some milliseconds (`CLOCK_MONOTONIC_COARSE`).
+pub(crate) fn coarse_time() -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse)).unwrap_or_default()
+}
+
 /// A limit of this process (`getrlimit(2)`); `None` if there is none.
 pub(crate) fn limit(resource: rustix::process::Resource) -> Option<u64> {
     rustix::process::getrlimit(resource).current
