@@ -11,6 +11,7 @@ use coproc::__private::{Failure, Parcel, join_family};
 use coproc::{Error, Message};
 
 use crate::channel::{Channel, Received};
+use crate::context::{Context, Word};
 use crate::image;
 use crate::launch::{Entry, GO, Ticket};
 use crate::report::Report;
@@ -54,24 +55,41 @@ pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
     std::process::exit(Report::exit_code(&report))
 }
 
-/// Joins the family, takes the arguments, finds the function.
+/// Joins the family, takes the context and the arguments, finds the function.
 fn prepare(ticket: &Ticket, channel: &Channel) -> coproc::Result<(Entry, Parcel)> {
-    join_family(channel.recv_files(&mut [0], true)?.map(|(_, files)| files).unwrap_or_default())?;
-    let arguments = match channel.recv(true)? {
-        Received::Parcel(parcel) => parcel,
-        Received::Nothing | Received::End => return Err(Error::other("the parent sent no arguments")),
+    let parcel = || match channel.recv(true)? {
+        Received::Parcel(parcel) => Ok(parcel),
+        Received::Nothing | Received::End => Err(Error::other("the parent sent no arguments")),
     };
+    let mut first = [0];
+    join_family(channel.recv_files(&mut first, true)?.map(|(_, files)| files).unwrap_or_default())?;
+    let context = if first == [0] { Context::default() } else { parcel()?.open::<Context>().ok_or(Error::Corrupted)? };
+    let arguments = parcel()?;
     let mut word = [0; GO.len()];
     let len = channel.recv_files(&mut word, true)?.map_or(0, |(len, _)| len);
     if word[..len] != *GO {
         return Err(Error::other("the parent has gone"));
     }
+    set_up(&context, channel)?;
     let entry = image::address_of(ticket.entry);
     let entry = entry.ok_or_else(|| Error::other("the function to call is not in this executable"))?;
     // SAFETY: the ticket comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
     // an `Entry`, and there is code.
     let entry = unsafe { std::mem::transmute::<usize, Entry>(entry) };
     Ok((entry, arguments))
+}
+
+/// Sets the context up, and tells a parent who waits for that.
+fn set_up(context: &Context, channel: &Channel) -> coproc::Result<()> {
+    // SAFETY: nobody but this crate has run in this process since it was made, before `main`, but constructors, which know that
+    // others follow; it has one thread.
+    let result = unsafe { context.apply() };
+    // What was ignored may be so no more.
+    sys::leave_interrupts_to_parent();
+    if context.wants_answer() {
+        channel.send(&Parcel::of(&Word::of(&result)))?;
+    }
+    result.map_err(Error::from)
 }
 
 /// Runs this, turning a panic into a report; otherwise its result is the report.

@@ -1,7 +1,8 @@
 //! Starting a child: what it is handed, and the way by executing this program once more.
 //!
 //! The child inherits two descriptors beside standard input, output and error: 3, a frozen segment with the [`Ticket`], which says that
-//! it is one of ours and what it shall run; and 4, its end of the channel, on which the family's registry and the arguments wait.
+//! it is one of ours and what it shall run; and 4, its end of the channel, on which the family's registry, its context if it has one, and the
+//! arguments wait.
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +14,7 @@ use coproc::{Error, Message, Result};
 use rustix::process::Pid;
 
 use crate::channel::Channel;
+use crate::context::Settings;
 use crate::hook;
 use crate::image;
 use crate::keeper::{self, Child};
@@ -45,8 +47,8 @@ pub(crate) struct Ticket {
 /// Starts a child that runs `entry` on `arguments`; with this process's end of its channel.
 ///
 /// The child waits for a word that it is being watched: one that ends before has nobody who knows of its end.
-pub(crate) fn start(entry: Entry, name: &str, arguments: &Parcel) -> Result<(Arc<Child>, Channel)> {
-    let (launch, channel) = Launch::new(entry, name, arguments)?;
+pub(crate) fn start(entry: Entry, settings: &Settings, arguments: &Parcel) -> Result<(Arc<Child>, Channel)> {
+    let (launch, channel) = Launch::new(entry, settings, arguments)?;
     let child = keeper::start(launch)?;
     // If that fails it has ended, and the caller will learn that from the child.
     let _ = channel.send_files(GO, &[]);
@@ -66,19 +68,24 @@ pub(crate) struct Launch {
 
 impl Launch {
     /// Prepares a child that runs `entry` on `arguments`; with the parent's end of its channel.
-    pub(crate) fn new(entry: Entry, name: &str, arguments: &Parcel) -> Result<(Self, Channel)> {
+    pub(crate) fn new(entry: Entry, settings: &Settings, arguments: &Parcel) -> Result<(Self, Channel)> {
         let ticket = Ticket {
             fingerprint: hook::fingerprint(),
             entry: image::offset_of(entry as usize)?,
             parent: std::process::id(),
             close_rest: !sys::spawn_closes_the_rest(),
-            name: name.to_owned(),
+            name: settings.name.clone(),
         };
         let ticket = Segment::parcel(&Parcel::of(&ticket).bytes)?;
         let (ours, theirs) = Channel::pair()?;
         let family = family()?;
         let family: Vec<_> = family.iter().map(AsFd::as_fd).collect();
-        ours.send_files(&[0], &family).map_err(|error| Error::from_os("sending to a child process", error))?;
+        // It says whether a context follows.
+        let first = [u8::from(!settings.context.is_empty())];
+        ours.send_files(&first, &family).map_err(|error| Error::from_os("sending to a child process", error))?;
+        if !settings.context.is_empty() {
+            ours.send(&Parcel::of(&settings.context))?;
+        }
         ours.send(arguments)?;
         Ok((Self { ticket, channel: theirs, mask: SignalMask::current() }, ours))
     }

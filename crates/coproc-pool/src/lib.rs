@@ -26,6 +26,7 @@
 mod call;
 mod channel;
 mod child;
+mod context;
 mod error;
 mod hook;
 mod image;

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use crate::call::{Call, function};
 use crate::channel::{Channel, Received};
 use crate::child::{self, guarded};
+use crate::context::Settings;
 use crate::error::{Cause, ProcessError};
 use crate::keeper::Child;
 use crate::launch::{self, Entry};
@@ -92,9 +93,9 @@ impl<T: Message> Process<T> {
         let mut arguments = Parcel::default();
         F::pack(&args, &mut arguments.writer());
         let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
-        let name = next_name("Process");
-        let (child, channel) = launch::start(entry, &name, &arguments)?;
-        Ok(Self { name, child, channel, of: PhantomData })
+        let settings = Settings::new(next_name("Process"), false);
+        let (child, channel) = launch::start(entry, &settings, &arguments)?;
+        Ok(Self { name: settings.name, child, channel, of: PhantomData })
     }
 
     /// Waits for the child's end and gives what its function returned.

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use super::job::{BATCHED, DEAD, FINISHED, Job, OPEN, batched_items};
 use super::worker;
 use crate::channel::{Channel, Received};
+use crate::context::Settings;
 use crate::error::{Cause, PoolError};
 use crate::keeper::Child;
 use crate::launch;
@@ -52,7 +53,7 @@ pub(super) struct Ledger {
 
 impl Worker {
     fn start() -> Result<Self> {
-        let (child, channel) = launch::start(worker::serve, &next_name("PoolWorker"), &Parcel::default())?;
+        let (child, channel) = launch::start(worker::serve, &Settings::new(next_name("PoolWorker"), true), &Parcel::default())?;
         Ok(Self { child, channel, last_words: None, busy: false })
     }
 }

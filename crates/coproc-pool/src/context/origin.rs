@@ -1,0 +1,143 @@
+//! What children inherit from a program, as it was at one moment: a child of the zygote inherits what was so when the zygote was started, and
+//! must be told what has changed since.
+
+#![allow(dead_code, reason = "for who starts children by a zygote")]
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+
+use coproc::{Error, Result};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Rlimit;
+use rustix::thread::CpuSet;
+
+use super::{Context, File, RESOURCES, Setting};
+
+/// The state of the program, and of the calling thread, that a child inherits. Not in it are rights, which a zygote cannot follow.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Origin {
+    environment: Vec<(OsString, OsString)>,
+    /// Device and inode of the working directory.
+    directory: (u64, u64),
+    umask: u32,
+    ignored: u64,
+    blocked: u64,
+    limits: [Rlimit; RESOURCES.len()],
+    cpus: CpuSet,
+    nice: i32,
+}
+
+impl Origin {
+    /// The state now. `status` is what the kernel says of the calling thread (`/proc/thread-self/status`): there is no other way to read the umask
+    /// without changing it for a moment.
+    ///
+    /// # Errors
+    /// If the working directory may not be searched any more, or `status` is none.
+    pub(crate) fn now(status: &str) -> Result<Self> {
+        let strange = || Error::other("/proc/thread-self/status does not say what it should");
+        let directory = rustix::fs::stat(".").map_err(os("looking at the working directory"))?;
+        Ok(Self {
+            // A name with such a sign can be inherited, but not be set.
+            environment: std::env::vars_os().filter(|(name, _)| !name.as_bytes().contains(&b'=')).collect(),
+            directory: (directory.st_dev, directory.st_ino),
+            umask: field(status, "Umask:", 8).and_then(|mask| mask.try_into().ok()).ok_or_else(strange)?,
+            ignored: field(status, "SigIgn:", 16).ok_or_else(strange)?,
+            blocked: field(status, "SigBlk:", 16).ok_or_else(strange)?,
+            limits: RESOURCES.map(rustix::process::getrlimit),
+            cpus: rustix::thread::sched_getaffinity(None).map_err(os("reading the CPU affinity"))?,
+            nice: rustix::process::getpriority_process(None).map_err(os("reading the nice value"))?,
+        })
+    }
+
+    /// What a child must set up that has inherited from `self`, to be as if it had inherited from the program now. Standard input, output and error
+    /// are always part of it: whether they are still the same cannot be seen.
+    ///
+    /// # Errors
+    /// As [`now`](Self::now), or if a descriptor is wanting.
+    pub(crate) fn differences(&self, status: &str) -> Result<Context> {
+        let now = Self::now(status)?;
+        let mut settings = Vec::new();
+        if now.environment != self.environment {
+            settings.push(Setting::NoVariables);
+            settings.extend(now.environment.into_iter().map(|(name, value)| Setting::Variable(name, Some(value))));
+        }
+        if now.directory != self.directory {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let directory = rustix::fs::open(".", flags, Mode::empty()).map_err(os("opening the working directory"))?;
+            settings.push(Setting::OpenDirectory(directory.into()));
+        }
+        if now.umask != self.umask {
+            settings.push(Setting::Umask(now.umask));
+        }
+        if now.ignored != self.ignored {
+            settings.push(Setting::Ignored(now.ignored));
+        }
+        for (resource, (now, then)) in now.limits.into_iter().zip(&self.limits).enumerate() {
+            if now != *then {
+                settings.push(Setting::Limit(resource, now.current, now.maximum));
+            }
+        }
+        if now.cpus != self.cpus {
+            let cpus = (0..CpuSet::MAX_CPU).filter(|&cpu| now.cpus.is_set(cpu));
+            settings.push(Setting::Cpus(cpus.map(|cpu| cpu as u32).collect()));
+        }
+        if now.nice != self.nice {
+            settings.push(Setting::Nice(now.nice));
+        }
+        settings.extend(standard(0, rustix::stdio::stdin())?);
+        settings.extend(standard(1, rustix::stdio::stdout())?);
+        settings.extend(standard(2, rustix::stdio::stderr())?);
+        if now.blocked != self.blocked {
+            settings.push(Setting::Blocked(now.blocked));
+        }
+        Ok(Context { settings, answer: false })
+    }
+}
+
+/// One of the three standard descriptors of the program, if it is open.
+fn standard(number: u32, file: std::os::fd::BorrowedFd<'_>) -> Result<Option<Setting>> {
+    match rustix::io::fcntl_dupfd_cloexec(file, 3) {
+        Ok(file) => Ok(Some(Setting::Standard(number, File::from(file)))),
+        Err(rustix::io::Errno::BADF) => Ok(None),
+        Err(error) => Err(os("duplicating a descriptor")(error)),
+    }
+}
+
+fn os(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
+    move |error| Error::from_os(doing, io::Error::from(error))
+}
+
+/// The number behind this name in a `/proc/PID/status`.
+fn field(status: &str, name: &str, radix: u32) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(value.trim(), radix).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = "Name:\tx\nUmask:\t0027\nState:\tR (running)\nSigBlk:\t0000000000010002\nSigIgn:\t8000000000001000\n";
+
+    #[test]
+    fn the_kernels_words_are_read() {
+        let origin = Origin::now(STATUS).unwrap();
+        assert_eq!((origin.umask, origin.blocked, origin.ignored), (0o27, 0x10002, 1 << 63 | 1 << 12));
+        assert!(Origin::now("Umask:\t0027\n").is_err());
+        Origin::now(&std::fs::read_to_string("/proc/thread-self/status").unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_is_the_same_is_no_difference() {
+        let then = Origin::now(STATUS).unwrap();
+        let standard =
+            |context: &Context| context.settings.iter().filter(|setting| matches!(setting, Setting::Standard(..))).count();
+        let same = then.differences(STATUS).unwrap();
+        assert_eq!((same.settings.len(), same.wants_answer()), (standard(&same), false), "{same:?}");
+        let other = then.differences(&STATUS.replace("0027", "0022").replace("10002", "10003")).unwrap();
+        assert_eq!(other.settings.len(), standard(&other) + 2, "{other:?}");
+        assert!(matches!(other.settings[0], Setting::Umask(0o22)), "{other:?}");
+        assert!(matches!(other.settings.last(), Some(Setting::Blocked(0x10003))), "{other:?}");
+    }
+}
