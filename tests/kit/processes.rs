@@ -191,17 +191,42 @@ impl End {
     }
 }
 
-/// The children of this process, with their state: 'Z' has ended and nobody has waited for it.
+/// The children of this process, with their state: 'Z' has ended and nobody has waited for it. Without its zygote, as long as that lives.
 ///
 /// # Panics
 /// Without `/proc`.
 pub fn children() -> Vec<(u32, char)> {
+    let zygote = zygote();
+    all_children().into_iter().filter(|&(pid, _)| Some(pid) != zygote).map(|(pid, (state, _))| (pid, state)).collect()
+}
+
+/// The process from which this one starts its children, if it has one.
+///
+/// # Panics
+/// Without `/proc`.
+pub fn zygote() -> Option<u32> {
+    // Children have its name at first.
+    let named = all_children().into_iter().filter(|(_, (state, name))| *state != 'Z' && name == "coproc-zygote");
+    named.map(|(pid, _)| pid).min_by_key(|&pid| started(pid))
+}
+
+/// When a process was started, by the kernel's clock.
+fn started(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+}
+
+/// All children of this process, with state and name.
+fn all_children() -> Vec<(u32, (char, String))> {
     let me = std::process::id();
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
-        let (state, parent) = stat(&format!("/proc/{pid}/stat"))?;
-        (parent == me).then_some((pid, state))
+        let path = format!("/proc/{pid}/stat");
+        let (state, parent) = stat(&path)?;
+        let text = fs::read_to_string(path).ok()?;
+        let name = text.split_once('(')?.1.rsplit_once(')')?.0.to_owned();
+        (parent == me).then_some((pid, (state, name)))
     })
     .collect()
 }

@@ -34,6 +34,11 @@ impl Channel {
         socket::recv(self.as_fd(), bytes, wait)
     }
 
+    /// The other end receives what was sent, and then the end.
+    pub(crate) fn end_sending(&self) {
+        let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);
+    }
+
     /// Sends a parcel. Waits while the other end's buffer is full.
     ///
     /// # Errors

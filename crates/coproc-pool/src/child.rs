@@ -4,24 +4,27 @@
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::OnceLock;
+use std::sync::Mutex;
 
-use coproc::__private::{Failure, Parcel, join_family};
+use coproc::__private::{Failure, Parcel, adopt_family};
 use coproc::{Error, Message};
 
 use crate::channel::{Channel, Received};
 use crate::context::{Context, Word};
 use crate::image;
-use crate::launch::{Entry, GO, Ticket};
+use crate::keeper::lock;
+use crate::launch::{Entry, Opening, lifeline};
 use crate::report::Report;
 use crate::sys;
 
-/// The name of this process, if it is a child.
-static NAME: OnceLock<String> = OnceLock::new();
+/// The name of this process, if it is a child. (Of several, the last: a child may be a fork of a child.)
+static NAME: Mutex<Option<&'static str>> = Mutex::new(None);
 
 /// The channel of this process, if it is a child: for the last words of a panic that aborts.
-static CHANNEL: OnceLock<Channel> = OnceLock::new();
+static CHANNEL: Mutex<Option<&'static Channel>> = Mutex::new(None);
 
 thread_local! {
     /// The last panic of this thread, as the hook saw it: what it said and where, and the backtrace.
@@ -30,53 +33,74 @@ thread_local! {
 
 /// The name of this process, if it is a child.
 pub(crate) fn name() -> Option<&'static str> {
-    NAME.get().map(String::as_str)
+    *lock(&NAME)
+}
+
+/// How a child ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By `exit`, as programs do.
+    Usual,
+    /// Without what its parent has registered for its own end, which it is a fork of.
+    Forked,
+}
+
+/// What is the same for all children, and done before one begins: in the zygote, once.
+pub(crate) fn prepare() {
+    sys::leave_interrupts_to_parent();
+    panic::set_hook(Box::new(panicked));
+}
+
+/// In a child that was executed: dies with its parent, and joins its family. What it needs for that comes first on the channel.
+pub(crate) fn enter(parent: u32, channel: &Channel) {
+    let files = channel.recv_files(&mut [0], true).ok().flatten().map(|(_, files)| files).unwrap_or_default();
+    let mut files = files.into_iter();
+    let deadly = files.next().and_then(|life| sys::life::deadly(life.as_fd()).ok());
+    if !lifeline::hold(parent, deadly) {
+        std::process::exit(1);
+    }
+    if let Err(error) = adopt_family(files.collect()) {
+        let _ = channel.send(&Report::unreadable(error.to_string()));
+        std::process::exit(1);
+    }
 }
 
 /// Runs the child and exits.
-pub(crate) fn run(ticket: &Ticket, channel: Channel) -> ! {
-    sys::die_with_parent();
-    if std::os::unix::process::parent_id() != ticket.parent && std::os::unix::process::parent_id() != 0 {
-        // The parent died before this one could ask to die with it. (0: it lives in another pid namespace.)
-        std::process::exit(1);
-    }
-    sys::leave_interrupts_to_parent();
-    sys::set_thread_name(&ticket.name);
-    let _ = NAME.set(ticket.name.clone());
-    let channel = CHANNEL.get_or_init(|| channel);
-    panic::set_hook(Box::new(panicked));
-
-    let report = match prepare(ticket, channel) {
-        Ok((entry, arguments)) => entry(arguments, channel),
+pub(crate) fn run(channel: Channel, end: End) -> ! {
+    // For good: a panic of any thread may want to say something.
+    let channel: &'static Channel = Box::leak(Box::new(channel));
+    *lock(&CHANNEL) = Some(channel);
+    let report = match open(channel) {
+        Ok(Some((entry, arguments))) => entry(arguments, channel),
+        // The parent has gone, or thought better of it.
+        Ok(None) => sys::leave(1),
         Err(error) => Report::unreadable(error.to_string()),
     };
     // If the parent has gone meanwhile nobody wants to know.
     let _ = channel.send(&report);
-    std::process::exit(Report::exit_code(&report))
+    let code = Report::exit_code(&report);
+    match end {
+        End::Usual => std::process::exit(code),
+        End::Forked => {
+            let _ = io::stdout().flush();
+            sys::leave(code)
+        }
+    }
 }
 
-/// Joins the family, takes the context and the arguments, finds the function.
-fn prepare(ticket: &Ticket, channel: &Channel) -> coproc::Result<(Entry, Parcel)> {
-    let parcel = || match channel.recv(true)? {
-        Received::Parcel(parcel) => Ok(parcel),
-        Received::Nothing | Received::End => Err(Error::other("the parent sent no arguments")),
-    };
-    let mut first = [0];
-    join_family(channel.recv_files(&mut first, true)?.map(|(_, files)| files).unwrap_or_default())?;
-    let context = if first == [0] { Context::default() } else { parcel()?.open::<Context>().ok_or(Error::Corrupted)? };
-    let arguments = parcel()?;
-    let mut word = [0; GO.len()];
-    let len = channel.recv_files(&mut word, true)?.map_or(0, |(len, _)| len);
-    if word[..len] != *GO {
-        return Err(Error::other("the parent has gone"));
-    }
-    set_up(&context, channel)?;
-    let entry = image::address_of(ticket.entry);
+/// Receives what this child shall be and run, and becomes that. `None` if nothing comes.
+fn open(channel: &Channel) -> coproc::Result<Option<(Entry, Parcel)>> {
+    let Received::Parcel(mut arguments) = channel.recv(true)? else { return Ok(None) };
+    let opening = Opening::take_from(&mut arguments).ok_or(Error::Corrupted)?;
+    sys::set_thread_name(&opening.name);
+    *lock(&NAME) = Some(String::leak(opening.name));
+    set_up(&opening.context, channel)?;
+    let entry = image::address_of(opening.entry);
     let entry = entry.ok_or_else(|| Error::other("the function to call is not in this executable"))?;
-    // SAFETY: the ticket comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
+    // SAFETY: the opening comes from a parent of the same build and copy of this crate (its fingerprint), which computed the offset from
     // an `Entry`, and there is code.
     let entry = unsafe { std::mem::transmute::<usize, Entry>(entry) };
-    Ok((entry, arguments))
+    Ok(Some((entry, arguments)))
 }
 
 /// Sets the context up, and tells a parent who waits for that.
@@ -127,7 +151,7 @@ fn panicked(info: &PanicHookInfo<'_>) {
     }
     if cfg!(panic = "abort") {
         let last_words = Report::<()>::Panicked { message, backtrace };
-        let _ = CHANNEL.get().map(|channel| channel.send(&Parcel::of(&last_words)));
+        let _ = lock(&CHANNEL).map(|channel| channel.send(&Parcel::of(&last_words)));
     } else {
         LAST_PANIC.set(Some((message, backtrace)));
     }

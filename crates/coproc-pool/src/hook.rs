@@ -1,8 +1,8 @@
 //! What runs before `main` and turns a started copy of the program into a child.
 //!
-//! In a program that nobody has started as a child it looks at one environment variable, and that is all. In a child it takes over the
-//! two descriptors that it inherited, runs the constructors of other crates that would have come after it, runs the child, and exits: `main`
-//! is never reached.
+//! In a program that nobody has started as a child it looks at one environment variable, and whether there is a filter for system calls, and that is
+//! all. In a child, or the zygote, it takes over the two descriptors that it inherited, runs the constructors of other crates that would have come
+//! after it, runs the child, and exits: `main` is never reached.
 
 #![allow(unsafe_code)]
 
@@ -14,7 +14,9 @@ use std::os::fd::BorrowedFd;
 use crate::channel::Channel;
 use crate::child;
 use crate::image::{self, Constructor};
-use crate::launch::{CHANNEL_FILE, FIRST_OTHER_FILE, MARK, TICKET_FILE, Ticket};
+use crate::launch::exec::{CHANNEL_FILE, FIRST_OTHER_FILE, MARK, TICKET_FILE, Ticket};
+use crate::launch::rights;
+use crate::launch::serve::serve;
 use crate::sys;
 
 /// The loader calls what this section lists, in the order of linking. The static's address also tells this copy of the crate from
@@ -29,6 +31,7 @@ pub(crate) fn fingerprint() -> u64 {
 }
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    rights::note_filters();
     if !sys::has_env(MARK) || image::is_privileged() {
         return;
     }
@@ -43,8 +46,15 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
     drop(unsafe { sys::inherited(TICKET_FILE) });
     // SAFETY: as above.
     let Some(channel) = (unsafe { sys::inherited(CHANNEL_FILE) }) else { return };
+    let channel = Channel::from_file(channel);
     image::run_constructors_after(HOOK, argc, argv, envp);
-    child::run(&ticket, Channel::from_file(channel))
+    if ticket.zygote {
+        let channel = serve(ticket.parent, channel);
+        child::run(channel, child::End::Usual)
+    }
+    child::prepare();
+    child::enter(ticket.parent, &channel);
+    child::run(channel, child::End::Usual)
 }
 
 /// The ticket, if the inherited descriptor is one. Looks only: it may be anybody's file.

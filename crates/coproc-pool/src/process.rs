@@ -94,7 +94,7 @@ impl<T: Message> Process<T> {
         F::pack(&args, &mut arguments.writer());
         let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
         let settings = Settings::new(next_name("Process"), false);
-        let (child, channel) = launch::start(entry, &settings, &arguments)?;
+        let (child, channel) = launch::start(entry, &settings, arguments)?;
         Ok(Self { name: settings.name, child, channel, of: PhantomData })
     }
 

@@ -53,7 +53,7 @@ pub(super) struct Ledger {
 
 impl Worker {
     fn start() -> Result<Self> {
-        let (child, channel) = launch::start(worker::serve, &Settings::new(next_name("PoolWorker"), true), &Parcel::default())?;
+        let (child, channel) = launch::start(worker::serve, &Settings::new(next_name("PoolWorker"), true), Parcel::default())?;
         Ok(Self { child, channel, last_words: None, busy: false })
     }
 }

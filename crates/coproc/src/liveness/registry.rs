@@ -26,7 +26,7 @@ pub(crate) struct Registry {
     id: u128,
     /// Never locked through, so it may be inherited, sent, and asked through.
     file: OwnedFd,
-    /// Identity of the process that made it, if that is this one, or was before a fork.
+    /// Identity of the process that made it, if that is this one, or was before a fork; else 0.
     founder: u64,
     /// Mapped when it is needed first.
     board: OnceLock<Option<Board>>,
@@ -102,16 +102,23 @@ impl Registry {
         tables.join(Self { id, file, founder, board: OnceLock::new() })
     }
 
-    /// Joins the family whose registry this is.
+    /// Belongs to the family whose registry this is, without being registered in it: this process, and each child that it forks, draws an
+    /// identity and registers itself before its first operation, as forked processes do.
     ///
     /// # Errors
-    /// If the file is no registry, or this process cannot register itself in it.
-    pub(crate) fn join(file: OwnedFd) -> io::Result<Arc<Self>> {
+    /// If the file is no registry.
+    pub(crate) fn adopt(file: OwnedFd) -> io::Result<Arc<Self>> {
         let mut id = [0; 16];
         if sys::file::read_at(file.as_fd(), &mut id, BOARD)? != id.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this file is no registry of a coproc family"));
         }
-        tables().join(Self { id: u128::from_ne_bytes(id), file, founder: 0, board: OnceLock::new() })
+        let registry = Arc::new(Self { id: u128::from_ne_bytes(id), file, founder: 0, board: OnceLock::new() });
+        let mut tables = tables();
+        if known_identity() != 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this process is registered in a coproc family already"));
+        }
+        tables.memberships.push(Membership { registry: Arc::clone(&registry), lock: None, watched: true });
+        Ok(registry)
     }
 
     /// The registry of this number, if this process is a member.
@@ -130,7 +137,7 @@ impl Registry {
 
     /// Whether this process is the first of the family.
     pub(crate) fn is_founded_here(&self) -> bool {
-        self.founder == known_identity()
+        self.founder != 0 && self.founder == known_identity()
     }
 
     /// The file, to give to another process.

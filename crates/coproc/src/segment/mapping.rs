@@ -119,7 +119,7 @@ impl Mapping {
             file_id,
             farewell: Farewell::new(&header, registry),
             header,
-            presence: Presence::new(),
+            presence: Presence::new()?,
             leave: OnceLock::new(),
             listed,
             ends: Default::default(),

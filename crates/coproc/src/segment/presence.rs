@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::{Header, Segment};
-use crate::liveness::{self, Registry};
+use crate::liveness::{self, Registry, Unregistered};
 use crate::sys;
 
 /// Where the places lie.
@@ -59,14 +59,15 @@ pub(super) struct Presence {
 }
 
 impl Presence {
-    pub(super) fn new() -> Self {
-        Self {
-            identity: liveness::known_identity(),
+    pub(super) fn new() -> Result<Self, Unregistered> {
+        Ok(Self {
+            // Drawn now, if this process was only just made: what it maps must not look like what its parent has.
+            identity: liveness::Thread::current()?.identity(),
             shared: AtomicBool::new(false),
             alone: AtomicBool::new(false),
             holders: AtomicUsize::new(0),
             asked: AtomicUsize::new(0),
-        }
+        })
     }
 
     /// Whether another process has, or had, it too.

@@ -53,7 +53,7 @@ impl<T> ForkLock<T> {
 
 /// A descriptor that this process has and its forked children have not: as long as it is open, somebody else sees this process.
 #[derive(Debug)]
-pub(crate) struct Unforked(u64);
+pub struct Unforked(u64);
 
 static UNFORKED: ForkLock<BTreeMap<u64, Arc<OwnedFd>>> = ForkLock::new(BTreeMap::new());
 
@@ -76,7 +76,8 @@ pub(crate) fn watch_forks() {
 }
 
 impl Unforked {
-    pub(crate) fn new(file: Arc<OwnedFd>) -> Self {
+    /// From now on it is closed in forked children.
+    pub fn new(file: Arc<OwnedFd>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         watch_forks();

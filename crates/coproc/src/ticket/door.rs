@@ -84,14 +84,15 @@ pub fn family() -> Result<Vec<OwnedFd>> {
     Ok(files)
 }
 
-/// Joins the family that another process gave with [`family`]. The first family that a process joins is the one in which it makes new objects.
+/// Belongs to the family that another process gave with [`family`], in which this process then makes new objects. It registers itself as alive before
+/// its first operation, and so does each child that is made of it, by a raw `clone` too, before it has done one itself.
 ///
 /// # Errors
-/// If the file is no registry, or this process cannot register itself in it.
-pub fn join_family(files: Vec<OwnedFd>) -> Result<()> {
+/// If the file is no registry, or this process is registered in a family already.
+pub fn adopt_family(files: Vec<OwnedFd>) -> Result<()> {
     let mut files = files.into_iter();
     let registry = files.next().ok_or_else(|| Error::other("the parent sent no registry"))?;
-    let registry = Registry::join(registry).map_err(Error::os("registering this process as alive"))?;
+    let registry = Registry::adopt(registry).map_err(Error::os("joining a family"))?;
     let mut house = house();
     house.doors.extend(files.next().map(|door| (registry.id(), Arc::new(door))));
     Ok(())

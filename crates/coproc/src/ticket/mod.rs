@@ -10,7 +10,7 @@ mod error;
 mod keeper;
 mod request;
 
-pub use door::{family, join_family};
+pub use door::{adopt_family, family};
 pub use error::TicketError;
 
 use std::any::type_name;

@@ -1,0 +1,105 @@
+//! What a thread may do: what a child must not have more of than its parent.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use coproc::{Error, Result};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+
+/// The rights of a thread: whoever has equal ones may do the same.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Rights {
+    /// Users, groups and capabilities, in the kernel's words.
+    credentials: Vec<String>,
+    namespaces: Vec<Vec<u8>>,
+    /// Device, inode and mount of the root folder; the mounts of two mount namespaces differ.
+    root: (u32, u32, u64, u64),
+    /// Whether the thread has a filter for system calls that the program had not when it began. Two such filters cannot be compared.
+    filtered: bool,
+}
+
+/// The lines of `/proc/thread-self/status` that count.
+const CREDENTIALS: [&str; 10] =
+    ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:"];
+
+const NAMESPACES: [&str; 8] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid_for_children", "time_for_children"];
+
+/// How many filters for system calls the program began with. A thread has these, and those that it, or who started it, has put on.
+static FILTERS: AtomicU32 = AtomicU32::new(0);
+
+/// Notes what the program begins with. Called before `main`.
+pub(crate) fn note_filters() {
+    // SAFETY: takes nothing and cannot fail here: a process that it would kill has not come this far.
+    let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
+    if mode > 0 {
+        let count = status().ok().and_then(|status| field(&status, "Seccomp_filters:")?.parse().ok());
+        FILTERS.store(count.unwrap_or(0), Ordering::Relaxed);
+    }
+}
+
+/// What the kernel says of the calling thread.
+///
+/// # Errors
+/// If `/proc` is not mounted.
+pub(crate) fn status() -> Result<String> {
+    let mut text = String::new();
+    let file = rustix::fs::open("/proc/thread-self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let file = file.map_err(|error| Error::from_os("opening /proc/thread-self/status", error.into()))?;
+    text.reserve(4096);
+    io::Read::read_to_string(&mut std::fs::File::from(file), &mut text)
+        .map_err(|error| Error::from_os("reading /proc/thread-self/status", error))?;
+    Ok(text)
+}
+
+/// What follows this name in a status.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+impl Rights {
+    /// The rights of the calling thread.
+    ///
+    /// # Errors
+    /// If `/proc` is not mounted, or there is no free descriptor.
+    pub(crate) fn now() -> Result<Self> {
+        Self::of(&status()?)
+    }
+
+    /// The rights of the calling thread, of which this is the [`status`].
+    ///
+    /// # Errors
+    /// As [`now`](Self::now).
+    pub(crate) fn of(status: &str) -> Result<Self> {
+        let is_right = |line: &&str| CREDENTIALS.iter().any(|name| line.starts_with(name));
+        let credentials = status.lines().filter(is_right).map(str::to_owned).collect();
+        let os = |error| Error::from_os("looking at the namespaces of this thread", io::Error::from(error));
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open("/proc/thread-self/ns", folder, Mode::empty()).map_err(os)?;
+        let namespace = |name: &&str| {
+            let mut text = [0_u8; 64];
+            // What this kernel has not got is the same for all.
+            let len = rustix::fs::readlinkat_raw(&folder, *name, &mut text).unwrap_or(0);
+            text[..len].to_vec()
+        };
+        let root = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID).map_err(os)?;
+        let filters = field(status, "Seccomp_filters:").and_then(|count| count.parse().ok());
+        Ok(Self {
+            credentials,
+            namespaces: NAMESPACES.iter().map(namespace).collect(),
+            root: (root.stx_dev_major, root.stx_dev_minor, root.stx_ino, root.stx_mnt_id),
+            filtered: field(status, "Seccomp:") != Some("0") && filters != Some(FILTERS.load(Ordering::Relaxed)),
+        })
+    }
+
+    /// Whether these are the same, as far as that can be told.
+    pub(crate) fn are(&self, others: &Self) -> bool {
+        !self.filtered && self == others
+    }
+
+    /// Whether nobody can tell if another thread has the same.
+    pub(crate) fn are_incomparable(&self) -> bool {
+        self.filtered
+    }
+}

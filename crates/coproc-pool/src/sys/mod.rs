@@ -1,0 +1,94 @@
+//! The system calls of starting and ending processes, without policy.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod clone;
+pub(crate) mod end;
+pub(crate) mod life;
+pub(crate) mod spawn;
+
+use std::ffi::{CStr, CString, c_int};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::ptr;
+
+pub(crate) use end::{Status, end, leave, pidfd, reap, signal, wait_for};
+pub(crate) use spawn::{spawn, spawn_closes_the_rest};
+
+/// In a child: dies when the thread that started it ends (`PR_SET_PDEATHSIG`).
+pub(crate) fn die_with_parent() {
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// The name of the calling thread, as `ps` shows it; the first 15 bytes.
+pub(crate) fn set_thread_name(name: &str) {
+    let short: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
+    if let Ok(name) = CString::new(short) {
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
+/// Ctrl-C at the terminal reaches the whole group; a child leaves it to its parent. An empty handler, not "ignore", which would pass to
+/// what the child executes. What was ignored stays so.
+pub(crate) fn leave_interrupts_to_parent() {
+    extern "C" fn nothing(_: c_int) {}
+    let mut old = MaybeUninit::<libc::sigaction>::uninit();
+    // SAFETY: with no new action, it only writes the current one.
+    if unsafe { libc::sigaction(libc::SIGINT, ptr::null(), old.as_mut_ptr()) } != 0 {
+        return;
+    }
+    // SAFETY: it was just written.
+    let mut action = unsafe { old.assume_init() };
+    if action.sa_sigaction == libc::SIG_DFL {
+        action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
+        action.sa_flags = libc::SA_RESTART;
+        // SAFETY: the handler does nothing, which is safe at any moment.
+        unsafe { libc::sigaction(libc::SIGINT, &raw const action, ptr::null_mut()) };
+    }
+}
+
+/// Closes all descriptors from this one on (`close_range(2)`).
+pub(crate) fn close_all_from(first: u32) {
+    // SAFETY: called before `main`, in a child that was just executed: nobody owns what it inherited beyond these.
+    unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+}
+
+/// Takes over a descriptor that was handed down under this number, closed on exec from now on; `None` if there is none.
+///
+/// # Safety
+/// Nobody else in the process owns the number.
+pub(crate) unsafe fn inherited(number: c_int) -> Option<OwnedFd> {
+    // SAFETY: `fcntl` may be asked about any number.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: it is open, and nobody else owns it, as the caller says.
+    let file = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(file)
+}
+
+/// Opens what is missing of standard input, output and error on `/dev/null`, as std's start code does, which a child does not run: what it
+/// opens later must not become its output.
+pub(crate) fn fill_standard_files() {
+    for number in 0..=2 {
+        // SAFETY: `fcntl` may be asked about any number.
+        if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+            // The lowest free number, which is this one; it stays open for good.
+            // SAFETY: the path is a C string.
+            unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) };
+        }
+    }
+}
+
+/// Whether this variable is in the environment. For before `main`, where nobody changes it.
+pub(crate) fn has_env(name: &CStr) -> bool {
+    // SAFETY: before `main` there is one thread.
+    !unsafe { libc::getenv(name.as_ptr()) }.is_null()
+}
+
+/// Takes this variable out of the environment. For before `main`, where nobody reads it.
+pub(crate) fn remove_env(name: &CStr) {
+    // SAFETY: before `main` there is one thread.
+    unsafe { libc::unsetenv(name.as_ptr()) };
+}
