@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::Mutex;
 
 use coproc::__private::{Failure, Parcel, adopt_family};
 use coproc::{Error, Message};
@@ -15,25 +14,16 @@ use coproc::{Error, Message};
 use crate::channel::{Channel, Received};
 use crate::context::{Context, Word};
 use crate::image;
-use crate::keeper::lock;
 use crate::launch::{Entry, Opening, lifeline};
+use crate::me::{self, Me, me};
+use crate::overflow;
+use crate::process;
 use crate::report::Report;
 use crate::sys;
-
-/// The name of this process, if it is a child. (Of several, the last: a child may be a fork of a child.)
-static NAME: Mutex<Option<&'static str>> = Mutex::new(None);
-
-/// The channel of this process, if it is a child: for the last words of a panic that aborts.
-static CHANNEL: Mutex<Option<&'static Channel>> = Mutex::new(None);
 
 thread_local! {
     /// The last panic of this thread, as the hook saw it: what it said and where, and the backtrace.
     static LAST_PANIC: RefCell<Option<(String, Option<String>)>> = const { RefCell::new(None) };
-}
-
-/// The name of this process, if it is a child.
-pub(crate) fn name() -> Option<&'static str> {
-    *lock(&NAME)
 }
 
 /// How a child ends.
@@ -69,7 +59,6 @@ pub(crate) fn enter(parent: u32, channel: &Channel) {
 pub(crate) fn run(channel: Channel, end: End) -> ! {
     // For good: a panic of any thread may want to say something.
     let channel: &'static Channel = Box::leak(Box::new(channel));
-    *lock(&CHANNEL) = Some(channel);
     let report = match open(channel) {
         Ok(Some((entry, arguments))) => entry(arguments, channel),
         // The parent has gone, or thought better of it.
@@ -83,17 +72,18 @@ pub(crate) fn run(channel: Channel, end: End) -> ! {
         End::Usual => std::process::exit(code),
         End::Forked => {
             let _ = io::stdout().flush();
+            process::see_children_off();
             sys::leave(code)
         }
     }
 }
 
 /// Receives what this child shall be and run, and becomes that. `None` if nothing comes.
-fn open(channel: &Channel) -> coproc::Result<Option<(Entry, Parcel)>> {
+fn open(channel: &'static Channel) -> coproc::Result<Option<(Entry, Parcel)>> {
     let Received::Parcel(mut arguments) = channel.recv(true)? else { return Ok(None) };
     let opening = Opening::take_from(&mut arguments).ok_or(Error::Corrupted)?;
     sys::set_thread_name(&opening.name);
-    *lock(&NAME) = Some(String::leak(opening.name));
+    overflow::watch(me::be(Me { name: opening.name, parent: opening.context.parent().clone(), channel }));
     set_up(&opening.context, channel)?;
     let entry = image::address_of(opening.entry);
     let entry = entry.ok_or_else(|| Error::other("the function to call is not in this executable"))?;
@@ -108,8 +98,6 @@ fn set_up(context: &Context, channel: &Channel) -> coproc::Result<()> {
     // SAFETY: nobody but this crate has run in this process since it was made, before `main`, but constructors, which know that
     // others follow; it has one thread.
     let result = unsafe { context.apply() };
-    // What was ignored may be so no more.
-    sys::leave_interrupts_to_parent();
     if context.wants_answer() {
         channel.send(&Parcel::of(&Word::of(&result)))?;
     }
@@ -145,13 +133,13 @@ fn panicked(info: &PanicHookInfo<'_>) {
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let thread = std::thread::current();
     let thread = thread.name().map_or_else(String::new, |name| format!(", thread '{name}'"));
-    eprintln!("process '{}' (pid {}{thread}) panicked: {message}", name().unwrap_or("?"), std::process::id());
+    eprintln!("process '{}' (pid {}{thread}) panicked: {message}", me().map_or("?", |me| &me.name), std::process::id());
     if let Some(backtrace) = &backtrace {
         eprintln!("{backtrace}");
     }
     if cfg!(panic = "abort") {
         let last_words = Report::<()>::Panicked { message, backtrace };
-        let _ = lock(&CHANNEL).map(|channel| channel.send(&Parcel::of(&last_words)));
+        let _ = me().map(|me| me.channel.send(&Parcel::of(&last_words)));
     } else {
         LAST_PANIC.set(Some((message, backtrace)));
     }

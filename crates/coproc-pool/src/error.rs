@@ -33,6 +33,8 @@ pub enum Cause {
         /// The number of the signal.
         signal: i32,
     },
+    /// Its first thread used up its stack. (Another thread that does is seen as [`Killed`](Self::Killed) by `SIGSEGV`.)
+    StackOverflow,
     /// It ended, and how is not known: somebody else has waited for it (`waitpid(-1)`), or `SIGCHLD` is ignored.
     Unknown,
     /// What it was given, or what it gave back, is no value of the type, or could not be taken over.
@@ -40,6 +42,8 @@ pub enum Cause {
         /// What went wrong.
         message: String,
     },
+    /// It gave a result, which an earlier join took.
+    Taken,
 }
 
 impl fmt::Display for Cause {
@@ -52,13 +56,15 @@ impl fmt::Display for Cause {
             Self::Panicked { message, .. } => write!(f, "panicked: {message}"),
             Self::Exited { code } => write!(f, "exited with code {code} before its function returned"),
             Self::Killed { signal } => write!(f, "was killed by signal {signal} ({})", signal_name(*signal)),
+            Self::StackOverflow => f.write_str("overflowed its stack"),
+            Self::Taken => f.write_str("has given its result to an earlier join"),
             Self::Unknown => f.write_str("ended, and somebody else took its exit status"),
             Self::Unreadable { message } => write!(f, "could not exchange values with its parent: {message}"),
         }
     }
 }
 
-fn signal_name(signal: i32) -> &'static str {
+pub(crate) fn signal_name(signal: i32) -> &'static str {
     match signal {
         libc::SIGKILL => "SIGKILL",
         libc::SIGSEGV => "SIGSEGV",

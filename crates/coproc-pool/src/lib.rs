@@ -17,7 +17,8 @@
 //! # Ok::<(), coproc::Error>(())
 //! ```
 //!
-//! - [`Process`]: a function of this program in a process of its own.
+//! - [`Process`]: a function of this program in a process of its own; [`Builder`]: one that differs from its parent; [`scope`](fn@scope): those that end with a
+//!   block of code; [`Child`]: any of them, to watch and to end; [`active_children`], [`parent`](fn@parent), [`current_name`]: relatives.
 //! - [`Pool`]: processes that are kept, and calls spread over them.
 //! - [`ProcessError`], [`PoolError`], [`Cause`]: how these can fail. A dead process is an answer, never a hang.
 
@@ -32,6 +33,9 @@ mod hook;
 mod image;
 mod keeper;
 mod launch;
+mod log;
+mod me;
+mod overflow;
 mod pool;
 mod process;
 mod report;
@@ -46,4 +50,7 @@ pub use call::Call;
 pub use coproc;
 pub use error::{Cause, PoolError, ProcessError};
 pub use pool::Pool;
-pub use process::Process;
+pub use process::{
+    Builder, Child, ExitStatus, Parent, Process, Scope, ScopedProcess, Stdio, active_children, current_name, interrupted, parent,
+    scope,
+};

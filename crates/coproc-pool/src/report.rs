@@ -12,12 +12,15 @@ pub(crate) enum Report<M> {
     Failed(Failure),
     Panicked { message: String, backtrace: Option<String> },
     Unreadable(String),
+    Overflowed,
 }
 
 const RETURNED: u8 = 0;
 const FAILED: u8 = 1;
 const PANICKED: u8 = 2;
 const UNREADABLE: u8 = 3;
+/// All that is written of it: a signal handler has this ready.
+pub(crate) const OVERFLOWED: u8 = 4;
 
 impl<M: Message> Message for Report<M> {
     fn write(&self, to: &mut Writer<'_>) {
@@ -39,6 +42,7 @@ impl<M: Message> Message for Report<M> {
                 UNREADABLE.write(to);
                 message.write(to);
             }
+            Self::Overflowed => OVERFLOWED.write(to),
         }
     }
 
@@ -48,6 +52,7 @@ impl<M: Message> Message for Report<M> {
             FAILED => Self::Failed(Failure::read(from)?),
             PANICKED => Self::Panicked { message: String::read(from)?, backtrace: Option::read(from)? },
             UNREADABLE => Self::Unreadable(String::read(from)?),
+            OVERFLOWED => Self::Overflowed,
             _ => return None,
         })
     }
@@ -61,6 +66,7 @@ impl<M> Report<M> {
             Self::Failed(Failure { message, chain }) => Err(Cause::Failed { message, chain }),
             Self::Panicked { message, backtrace } => Err(Cause::Panicked { message, backtrace }),
             Self::Unreadable(message) => Err(Cause::Unreadable { message }),
+            Self::Overflowed => Err(Cause::StackOverflow),
         }
     }
 }

@@ -13,6 +13,7 @@ use rustix::process::Rlimit;
 use rustix::thread::CpuSet;
 
 use super::{Context, RESOURCES, Refused, Setting};
+use crate::sys;
 
 /// Signals have numbers from 1 on.
 const SIGNALS: std::ops::RangeInclusive<c_int> = 1..=64;
@@ -26,12 +27,11 @@ impl Context {
     /// # Safety
     /// The process has one thread: others could read the environment at this moment.
     pub(crate) unsafe fn apply(&self) -> Result<(), Refused> {
-        for setting in &self.settings {
+        self.settings.iter().try_for_each(|setting| {
             // SAFETY: one thread, as the caller says.
             unsafe { setting.apply() }
-                .map_err(|error| Refused { doing: setting.doing(), code: error.raw_os_error().unwrap_or(libc::EINVAL) })?;
-        }
-        Ok(())
+                .map_err(|error| Refused { doing: setting.doing(), code: error.raw_os_error().unwrap_or(libc::EINVAL) })
+        })
     }
 }
 
@@ -50,7 +50,12 @@ impl Setting {
                 rustix::process::umask(Mode::from_bits_truncate(*mask));
                 Ok(())
             }
-            Self::Ignored(signals) => SIGNALS.into_iter().try_for_each(|signal| ignore(signal, has(*signals, signal))),
+            Self::Ignored(signals) => {
+                let result = SIGNALS.into_iter().try_for_each(|signal| ignore(signal, has(*signals, signal)));
+                // Before any that is held back comes through.
+                sys::leave_interrupts_to_parent();
+                result
+            }
             Self::Blocked(signals) => block(*signals),
             &Self::Limit(resource, current, maximum) => {
                 let resource = *RESOURCES.get(resource).ok_or(io::ErrorKind::InvalidInput)?;

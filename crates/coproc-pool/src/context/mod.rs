@@ -16,7 +16,8 @@ use std::sync::Arc;
 use coproc::{Error, Message, Reader, Writer};
 use rustix::process::Resource;
 
-#[allow(unused_imports, reason = "for who starts children by a zygote")]
+use crate::process::current_name;
+
 pub(crate) use origin::Origin;
 
 /// What is asked of a child that is to be started.
@@ -44,7 +45,7 @@ pub(crate) enum Start {
 impl Settings {
     /// A child of this name that is like its parent in everything else.
     pub(crate) fn new(name: String, daemon: bool) -> Self {
-        Self { name, daemon, start: Start::Auto, context: Context::default() }
+        Self { name, daemon, start: Start::Auto, context: Context::default().here() }
     }
 }
 
@@ -54,6 +55,14 @@ pub(crate) struct Context {
     settings: Vec<Setting>,
     /// Whether the parent waits for a word that all is set up: what its user asked for may not be possible.
     answer: bool,
+    parent: Relative,
+}
+
+/// A process, as another one knows it.
+#[derive(Clone, Debug, Default, Message)]
+pub(crate) struct Relative {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
 }
 
 /// One thing to set up.
@@ -104,6 +113,11 @@ const RESOURCES: [Resource; 16] = [
 ];
 
 impl Context {
+    /// The same, of a child of this process.
+    pub(crate) fn here(self) -> Self {
+        Self { parent: Relative { pid: std::process::id(), name: current_name().to_owned() }, ..self }
+    }
+
     /// Adds what the user asked for.
     pub(crate) fn ask(&mut self, setting: Setting) {
         self.settings.push(setting);
@@ -111,16 +125,14 @@ impl Context {
     }
 
     /// This context, then that one, whose settings count where both have them.
-    #[allow(dead_code, reason = "for who starts children by a zygote")]
     pub(crate) fn then(mut self, other: &Self) -> Self {
         self.settings.extend(other.settings.iter().cloned());
-        self.answer |= other.answer;
-        self
+        Self { settings: self.settings, ..other.clone() }
     }
 
-    /// Whether there is nothing to set up.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.settings.is_empty()
+    /// The parent.
+    pub(crate) fn parent(&self) -> &Relative {
+        &self.parent
     }
 
     /// Whether the parent waits for a [`Word`] before it takes the child for started.

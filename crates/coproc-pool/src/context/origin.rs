@@ -1,11 +1,13 @@
 //! What children inherit from a program, as it was at one moment: a child of the zygote inherits what was so when the zygote was started, and
 //! must be told what has changed since.
 
-#![allow(dead_code, reason = "for who starts children by a zygote")]
+#![allow(unsafe_code)]
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::LazyLock;
 
 use coproc::{Error, Result};
 use rustix::fs::{Mode, OFlags};
@@ -54,7 +56,7 @@ impl Origin {
     /// are always part of it: whether they are still the same cannot be seen.
     ///
     /// # Errors
-    /// As [`now`](Self::now), or if a descriptor is wanting.
+    /// As [`now`](Self::now), or if a descriptor is wanting for the working directory.
     pub(crate) fn differences(&self, status: &str) -> Result<Context> {
         let now = Self::now(status)?;
         let mut settings = Vec::new();
@@ -85,23 +87,26 @@ impl Origin {
         if now.nice != self.nice {
             settings.push(Setting::Nice(now.nice));
         }
-        settings.extend(standard(0, rustix::stdio::stdin())?);
-        settings.extend(standard(1, rustix::stdio::stdout())?);
-        settings.extend(standard(2, rustix::stdio::stderr())?);
+        settings.extend((0..=2).filter_map(standard));
         if now.blocked != self.blocked {
             settings.push(Setting::Blocked(now.blocked));
         }
-        Ok(Context { settings, answer: false })
+        Ok(Context { settings, ..Context::default() })
     }
 }
 
-/// One of the three standard descriptors of the program, if it is open.
-fn standard(number: u32, file: std::os::fd::BorrowedFd<'_>) -> Result<Option<Setting>> {
-    match rustix::io::fcntl_dupfd_cloexec(file, 3) {
-        Ok(file) => Ok(Some(Setting::Standard(number, File::from(file)))),
-        Err(rustix::io::Errno::BADF) => Ok(None),
-        Err(error) => Err(os("duplicating a descriptor")(error)),
-    }
+/// Standard input, output and error of this process, whatever they are at the moment. Never closed, because never dropped.
+static STANDARD: LazyLock<[File; 3]> = LazyLock::new(|| {
+    [0, 1, 2].map(|number| {
+        // SAFETY: these numbers belong to the whole program, which knows that any code may use them at any time.
+        File::from(unsafe { OwnedFd::from_raw_fd(number) })
+    })
+});
+
+/// One of these, if it is open.
+fn standard(number: u32) -> Option<Setting> {
+    let file = &STANDARD[number as usize];
+    rustix::io::fcntl_getfd(file).is_ok().then(|| Setting::Standard(number, file.clone()))
 }
 
 fn os(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Error {

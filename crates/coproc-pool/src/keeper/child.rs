@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use coproc::__private::{Latch, tell_of_a_death};
 use coproc::{Error, Result};
-use rustix::process::{Pid, Signal};
+use rustix::process::Pid;
 
 use super::{Keeper, bell, lock};
 use crate::sys::{self, Status, end::has_ended};
@@ -101,7 +101,7 @@ impl Child {
     }
 
     /// Sends it a signal; none if it has ended.
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+    pub(crate) fn signal(&self, signal: i32) -> Result<()> {
         if self.status().is_some() {
             return Ok(());
         }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use coproc::__private::Parcel;
 use coproc::Result;
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::Signal;
 
 use super::job::{BATCHED, DEAD, FINISHED, Job, OPEN, batched_items};
 use super::worker;
@@ -17,7 +16,8 @@ use crate::context::Settings;
 use crate::error::{Cause, PoolError};
 use crate::keeper::Child;
 use crate::launch;
-use crate::process::next_name;
+use crate::log;
+use crate::process::{self, next_name};
 use crate::report::Report;
 
 /// How long a worker may take to end that has closed its channel, or whose pool goes, before it is killed.
@@ -53,7 +53,9 @@ pub(super) struct Ledger {
 
 impl Worker {
     fn start() -> Result<Self> {
-        let (child, channel) = launch::start(worker::serve, &Settings::new(next_name("PoolWorker"), true), Parcel::default())?;
+        let settings = Settings::new(next_name("PoolWorker"), true);
+        let (child, channel) = launch::start(worker::serve, &settings, Parcel::default())?;
+        process::enter(&process::Child::new(settings.name, settings.daemon, Arc::clone(&child)));
         Ok(Self { child, channel, last_words: None, busy: false })
     }
 }
@@ -72,7 +74,7 @@ impl Crew {
         if result.is_err() {
             // Those who are still at it must not be when the next job comes.
             for worker in self.seats.iter().filter(|worker| worker.busy) {
-                let _ = worker.child.signal(Signal::KILL);
+                let _ = worker.child.signal(libc::SIGKILL);
                 worker.child.wait();
             }
         }
@@ -166,7 +168,7 @@ impl Crew {
                 // It is about to end, or has closed what it does not know and is of no use any more. Its pidfd will say when it is gone.
                 Ok(Received::End) => {
                     if worker.child.wait_timeout(PATIENCE).is_none() {
-                        worker.child.signal(Signal::KILL)?;
+                        worker.child.signal(libc::SIGKILL)?;
                         worker.child.wait();
                     }
                     return Ok(());
@@ -184,7 +186,7 @@ impl Crew {
             Some(item) => {
                 job.states()[item].store(DEAD, Ordering::Relaxed);
                 ledger.deaths.push((item, worker.child.pid, cause.clone()));
-                self.seats[seat] = Worker::start()?;
+                self.refill(seat)?;
                 self.idle_deaths = 0;
             }
             None => self.replace(seat, cause)?,
@@ -203,7 +205,13 @@ impl Crew {
             self.seats[seat].busy = false;
             return Err(PoolError::CrashLoop { deaths, cause });
         }
-        self.seats[seat] = Worker::start()?;
+        self.refill(seat)
+    }
+
+    fn refill(&mut self, seat: usize) -> Result<(), PoolError> {
+        let worker = Worker::start()?;
+        log::replaced(self.seats[seat].child.pid, worker.child.pid);
+        self.seats[seat] = worker;
         Ok(())
     }
 
@@ -213,7 +221,7 @@ impl Crew {
         let children: Vec<_> = self.seats.drain(..).map(|worker| worker.child).collect();
         for child in children {
             if child.wait_timeout(end.saturating_duration_since(Instant::now())).is_none() {
-                let _ = child.signal(Signal::KILL);
+                let _ = child.signal(libc::SIGKILL);
             }
         }
     }

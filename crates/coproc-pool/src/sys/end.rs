@@ -5,6 +5,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::time::Duration;
 
 use coproc::__private::above_standard;
@@ -101,7 +102,13 @@ pub(crate) fn leave(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Sends a signal to a child.
-pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: rustix::process::Signal) -> io::Result<()> {
-    Ok(rustix::process::pidfd_send_signal(pidfd, signal)?)
+/// Sends a signal to a child (`pidfd_send_signal(2)`).
+pub(crate) fn signal(pidfd: BorrowedFd<'_>, signal: c_int) -> io::Result<()> {
+    if signal == 0 {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    let info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: takes numbers, and a null pointer for what the kernel fills in itself.
+    let code = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, info, 0) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

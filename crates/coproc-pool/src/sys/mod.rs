@@ -11,6 +11,7 @@ use std::ffi::{CStr, CString, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(crate) use end::{Status, end, leave, pidfd, reap, signal, wait_for};
 pub(crate) use spawn::{spawn, spawn_closes_the_rest};
@@ -28,10 +29,24 @@ pub(crate) fn set_thread_name(name: &str) {
     }
 }
 
-/// Ctrl-C at the terminal reaches the whole group; a child leaves it to its parent. An empty handler, not "ignore", which would pass to
-/// what the child executes. What was ignored stays so.
+/// Whether somebody has sent `SIGINT` to this process, which is a child: set by [`leave_interrupts_to_parent`]'s handler.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
+/// Ctrl-C at the terminal reaches the whole group; a child leaves it to its parent, and notes only what a process has sent. A handler, not
+/// "ignore", which would pass to what the child executes. What was ignored stays so.
 pub(crate) fn leave_interrupts_to_parent() {
-    extern "C" fn nothing(_: c_int) {}
+    extern "C" fn note(_: c_int, info: *const libc::siginfo_t, _: *const libc::c_void) {
+        // SAFETY: the kernel passes it to a handler of this kind (`SA_SIGINFO`).
+        let code = unsafe { (*info).si_code };
+        // What the kernel itself sends has a positive code.
+        if code <= 0 {
+            INTERRUPTED.store(true, Ordering::Relaxed);
+        }
+    }
     let mut old = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: with no new action, it only writes the current one.
     if unsafe { libc::sigaction(libc::SIGINT, ptr::null(), old.as_mut_ptr()) } != 0 {
@@ -40,9 +55,9 @@ pub(crate) fn leave_interrupts_to_parent() {
     // SAFETY: it was just written.
     let mut action = unsafe { old.assume_init() };
     if action.sa_sigaction == libc::SIG_DFL {
-        action.sa_sigaction = nothing as extern "C" fn(c_int) as usize;
-        action.sa_flags = libc::SA_RESTART;
-        // SAFETY: the handler does nothing, which is safe at any moment.
+        action.sa_sigaction = note as extern "C" fn(c_int, *const libc::siginfo_t, *const libc::c_void) as usize;
+        action.sa_flags = libc::SA_RESTART | libc::SA_SIGINFO;
+        // SAFETY: the handler stores a flag, which is safe at any moment.
         unsafe { libc::sigaction(libc::SIGINT, &raw const action, ptr::null_mut()) };
     }
 }

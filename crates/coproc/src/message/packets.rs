@@ -59,6 +59,11 @@ pub fn send(socket: BorrowedFd<'_>, parcel: &Parcel, wait: bool) -> Result<bool>
     send_packets(socket, &packet, &files, wait).map_err(Error::os("sending to another process"))
 }
 
+/// The packet of a parcel of a few bytes and no handles, for those who cannot make it when they send it: signal handlers.
+pub fn bare(bytes: &[u8]) -> Vec<u8> {
+    [&[WHOLE], &[0; COUNT][..], bytes].concat()
+}
+
 fn send_packets(socket: BorrowedFd<'_>, packet: &[u8], files: &[BorrowedFd<'_>], wait: bool) -> io::Result<bool> {
     let (first, last) = files.split_at(files.len().saturating_sub(1) / MOST_FILES * MOST_FILES);
     for some in first.chunks(MOST_FILES) {

@@ -1,0 +1,31 @@
+//! What a child knows of itself.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::channel::Channel;
+use crate::context::Relative;
+
+/// This process, which is a child.
+#[derive(Debug)]
+pub(crate) struct Me {
+    pub(crate) name: String,
+    pub(crate) parent: Relative,
+    /// To its parent.
+    pub(crate) channel: &'static Channel,
+}
+
+/// Of several, the last: a child may be a fork of a child.
+static ME: Mutex<Option<&'static Me>> = Mutex::new(None);
+
+/// This process, if it is a child.
+pub(crate) fn me() -> Option<&'static Me> {
+    *ME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on this process is this child.
+pub(crate) fn be(me: Me) -> &'static Me {
+    // For good: a panic of any thread may want to say something.
+    let me: &'static Me = Box::leak(Box::new(me));
+    *ME.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+    me
+}
