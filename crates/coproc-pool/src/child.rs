@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 
-use coproc::__private::{Failure, Parcel, adopt_family};
+use coproc::__private::{Failure, Parcel, adopt_family, packets};
 use coproc::{Error, Message};
 
 use crate::channel::{Channel, Received};
@@ -37,6 +37,7 @@ pub(crate) enum End {
 
 /// What is the same for all children, and done before one begins: in the zygote, once.
 pub(crate) fn prepare() {
+    packets::prepare();
     sys::leave_interrupts_to_parent();
     panic::set_hook(Box::new(panicked));
 }

@@ -79,6 +79,11 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Makes ready what [`recv`] uses, in a process whose copies will receive: they then write to one page of it, rather than make them all.
+pub fn prepare() {
+    BUFFER.with_borrow_mut(|buffer| buffer.resize(1 + COUNT + INLINE, 0));
+}
+
 /// Receives a parcel. In `files` is what has come of it, for the next call, if not all of it has.
 ///
 /// # Errors
