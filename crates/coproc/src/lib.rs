@@ -87,7 +87,7 @@ pub mod __private {
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, direct_layout, plain_layout};
     pub use crate::sys::file::above_standard;
-    pub use crate::sys::fork::Unforked;
+    pub use crate::sys::fork::{ForkLock, Unforked, on_fork};
     pub use crate::sys::socket;
     pub use crate::sys::thread::{SignalMask, spawn_quiet};
     pub use crate::ticket::{adopt_family, family};

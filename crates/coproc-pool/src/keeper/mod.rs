@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 
-use coproc::__private::{above_standard, spawn_quiet};
+use coproc::__private::{ForkLock, above_standard, spawn_quiet};
 use coproc::{Error, Result};
 use rustix::event::{EventfdFlags, Timespec, epoll};
 
@@ -56,7 +56,7 @@ impl fmt::Debug for Keeper {
     }
 }
 
-static KEEPERS: Mutex<Vec<Arc<Keeper>>> = Mutex::new(Vec::new());
+pub(crate) static KEEPERS: ForkLock<Vec<Arc<Keeper>>> = ForkLock::new(Vec::new());
 
 /// A descriptor that is readable while its number is not zero.
 fn bell(number: u32) -> Result<OwnedFd> {
@@ -69,7 +69,7 @@ fn bell(number: u32) -> Result<OwnedFd> {
 /// # Errors
 /// If there is no thread or descriptor for it.
 pub(crate) fn with_rights(rights: &Rights) -> Result<Arc<Keeper>> {
-    let mut keepers = lock(&KEEPERS);
+    let mut keepers = KEEPERS.lock();
     keepers.retain(|keeper| keeper.is_ours());
     for keeper in keepers.iter().rev() {
         if rights.are(&keeper.run(Rights::now)??) {
@@ -86,7 +86,7 @@ pub(crate) fn with_rights(rights: &Rights) -> Result<Arc<Keeper>> {
 /// # Errors
 /// As [`with_rights`].
 pub(crate) fn any() -> Result<Arc<Keeper>> {
-    let mut keepers = lock(&KEEPERS);
+    let mut keepers = KEEPERS.lock();
     keepers.retain(|keeper| keeper.is_ours());
     if let Some(keeper) = keepers.last() {
         return Ok(Arc::clone(keeper));

@@ -5,12 +5,11 @@
 //! when something happens to it. When the program ends, in whatever way, the kernel closes the writing end, and so kills them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use coproc::__private::Unforked;
+use coproc::__private::{ForkLock, Unforked};
 use coproc::{Error, Result};
 
-use crate::keeper::lock;
 use crate::sys;
 
 /// The pipe of this process.
@@ -22,7 +21,7 @@ pub(crate) struct Lifeline {
     _write: Unforked,
 }
 
-static LIFELINE: Mutex<Option<Arc<Lifeline>>> = Mutex::new(None);
+pub(super) static LIFELINE: ForkLock<Option<Arc<Lifeline>>> = ForkLock::new(None);
 
 impl Lifeline {
     /// The one of this process.
@@ -30,7 +29,7 @@ impl Lifeline {
     /// # Errors
     /// If there are no two free descriptors.
     pub(crate) fn get() -> Result<Arc<Self>> {
-        let mut lifeline = lock(&LIFELINE);
+        let mut lifeline = LIFELINE.lock();
         let pid = std::process::id();
         if let Some(known) = lifeline.as_ref().filter(|known| known.pid == pid) {
             return Ok(Arc::clone(known));

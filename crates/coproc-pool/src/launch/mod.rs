@@ -3,6 +3,7 @@
 pub(crate) mod board;
 pub(crate) mod exec;
 mod fork;
+mod forked;
 pub(crate) mod lifeline;
 mod opening;
 pub(crate) mod rights;
@@ -27,6 +28,11 @@ pub(crate) type Entry = fn(Parcel, &Channel) -> Parcel;
 
 /// Starts a child that runs `entry` on `arguments`; with this process's end of its channel.
 pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) -> Result<(Arc<Child>, Channel)> {
+    forked::watch();
+    if image::is_privileged() {
+        // The child would find the same, and do nothing but run `main`.
+        return Err(Error::other("a program that has more rights than who started it (setuid and the like) can start no child processes"));
+    }
     let entry = image::offset_of(entry as usize)?;
     let mut opening = Opening { entry, name: settings.name.clone(), context: Context::default() };
     let asked = &settings.context;

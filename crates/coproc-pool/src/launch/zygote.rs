@@ -2,9 +2,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use coproc::__private::{Parcel, family};
+use coproc::__private::{ForkLock, Parcel, family};
 use coproc::{Error, Result};
 use rustix::process::Pid;
 
@@ -14,7 +14,7 @@ use super::rights::{self, Rights};
 use super::{Opening, exec, refused};
 use crate::channel::Channel;
 use crate::context::{Context, Origin};
-use crate::keeper::{self, Child, Keeper, lock};
+use crate::keeper::{self, Child, Keeper};
 use crate::sys;
 
 /// What the zygote says when it is ready. Anything else says why it cannot be.
@@ -77,7 +77,7 @@ impl Hello {
 
 /// The zygote of this program.
 #[derive(Debug)]
-struct Zygote {
+pub(super) struct Zygote {
     /// The program that it serves: a forked copy of that finds it here, and needs one of its own.
     pid: u32,
     /// Closed with the last caller who uses it; then it leaves.
@@ -90,7 +90,7 @@ struct Zygote {
 
 /// What is known of the zygote.
 #[derive(Debug, Default)]
-enum State {
+pub(super) enum State {
     /// There is none yet, or no more.
     #[default]
     None,
@@ -99,7 +99,7 @@ enum State {
     Never,
 }
 
-static ZYGOTE: Mutex<State> = Mutex::new(State::None);
+pub(super) static ZYGOTE: ForkLock<State> = ForkLock::new(State::None);
 
 /// What became of a request.
 enum Answer {
@@ -124,7 +124,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
 
 /// The zygote; starts one if there is none. `None` if there cannot be one.
 fn current() -> Result<Option<Arc<Zygote>>> {
-    let mut state = lock(&ZYGOTE);
+    let mut state = ZYGOTE.lock();
     match &*state {
         State::Never => return Ok(None),
         State::Some(zygote) if zygote.pid == std::process::id() => return Ok(Some(Arc::clone(zygote))),
@@ -153,7 +153,7 @@ fn current() -> Result<Option<Arc<Zygote>>> {
 
 /// Uses this one no more.
 fn retire(zygote: &Arc<Zygote>) {
-    let mut state = lock(&ZYGOTE);
+    let mut state = ZYGOTE.lock();
     if matches!(&*state, State::Some(now) if Arc::ptr_eq(now, zygote)) {
         *state = State::None;
     }

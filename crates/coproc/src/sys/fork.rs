@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 /// Calls these around every `fork(3)` of this process (`pthread_atfork(3)`): before it, after it in the parent, in the child.
-pub(crate) fn on_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
+pub fn on_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
     // SAFETY: these are functions of this program; it fails for want of memory only, and then a fork is less well prepared.
     let _ = unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
 }
 
 /// A table that is never half changed in a forked child: the forking thread holds its lock across the fork.
 #[derive(Debug)]
-pub(crate) struct ForkLock<T: 'static> {
+pub struct ForkLock<T: 'static> {
     table: Mutex<T>,
     /// The guard of a thread that is forking. Written and taken only by the thread that holds `table`.
     forking: UnsafeCell<Option<MutexGuard<'static, T>>>,
@@ -25,24 +25,25 @@ pub(crate) struct ForkLock<T: 'static> {
 unsafe impl<T: Send> Sync for ForkLock<T> {}
 
 impl<T> ForkLock<T> {
-    pub(crate) const fn new(table: T) -> Self {
+    /// One that holds this.
+    pub const fn new(table: T) -> Self {
         Self { table: Mutex::new(table), forking: UnsafeCell::new(None) }
     }
 
     /// The table. A panic of another thread leaves it whole: none is made while it is changed.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+    pub fn lock(&self) -> MutexGuard<'_, T> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Before the fork: nobody else changes the table until [`release`](Self::release).
-    pub(crate) fn hold(&'static self) {
+    pub fn hold(&'static self) {
         let guard = self.lock();
         // SAFETY: this thread holds the lock.
         unsafe { *self.forking.get() = Some(guard) };
     }
 
     /// After the fork, in the parent and in the child.
-    pub(crate) fn release(&'static self, first: impl FnOnce(&mut T)) {
+    pub fn release(&'static self, first: impl FnOnce(&mut T)) {
         // SAFETY: the thread that called `hold` holds the lock, and it (or its image in the child) calls this.
         let guard = unsafe { (*self.forking.get()).take() };
         if let Some(mut guard) = guard {
