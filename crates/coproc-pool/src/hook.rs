@@ -36,6 +36,9 @@ extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const 
         return;
     }
     let Some(ticket) = read_ticket().filter(|ticket| ticket.fingerprint == fingerprint()) else { return };
+    if sys::caps::keep_only(&ticket.capabilities).is_err() {
+        sys::leave(1);
+    }
     sys::remove_env(MARK);
     sys::fill_standard_files();
     if ticket.close_rest {

@@ -16,7 +16,7 @@ use crate::channel::Channel;
 use crate::context::{Context, Origin};
 use crate::hook;
 use crate::keeper::{self, Child};
-use crate::sys;
+use crate::sys::{self, caps::Capabilities};
 
 /// The variable that tells the hook to look at the inherited descriptors.
 pub(crate) const MARK: &std::ffi::CStr = c"COPROC_CHILD";
@@ -35,12 +35,16 @@ pub(crate) struct Ticket {
     pub(crate) close_rest: bool,
     /// Whether it is the zygote, rather than a child.
     pub(crate) zygote: bool,
+    /// What the parent may do: a program that root executes may do all again.
+    pub(crate) capabilities: Capabilities,
 }
 
 /// The ticket for the zygote, or for a child.
 pub(super) fn ticket(zygote: bool) -> Result<Segment> {
     let parent = std::process::id();
-    let ticket = Ticket { fingerprint: hook::fingerprint(), parent, close_rest: !sys::spawn_closes_the_rest(), zygote };
+    let capabilities = sys::caps::capabilities().map_err(|error| Error::from_os("looking at the capabilities of this thread", error))?;
+    let (fingerprint, close_rest) = (hook::fingerprint(), !sys::spawn_closes_the_rest());
+    let ticket = Ticket { fingerprint, parent, close_rest, zygote, capabilities };
     Segment::parcel(&Parcel::of(&ticket).bytes)
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod caps;
 pub(crate) mod clone;
 pub(crate) mod end;
 pub(crate) mod life;
