@@ -314,33 +314,43 @@ fn nobody_outlives_a_killed_program() -> Result<()> {
         at[2].set();
         pause()
     }
-    fn program(at: SharedArray<Event>, pids: SharedArray<AtomicU32>) -> Result<()> {
-        let other = at.clone();
-        let third = std::thread::spawn(move || Process::spawn(from_a_thread_that_ends, (&other,))).join().unwrap()?;
-        let all = [Process::spawn(plain, (&at,))?, Process::spawn(another_user, (&at,))?, third];
-        for (pid, child) in pids.iter().zip(&all) {
-            pid.store(child.pid(), SeqCst);
-        }
-        pids[3].store(zygote().expect("a zygote"), SeqCst);
-        // A forked copy that goes on must not keep them alive.
-        pids[4].store(fork(|| pause()), SeqCst);
+    fn executed(at: SharedArray<Event>) {
+        another_user(at)
+    }
+    fn forked(at: SharedArray<Event>) {
         at[3].set();
         pause()
     }
+    fn program(at: SharedArray<Event>, pids: SharedArray<AtomicU32>) -> Result<()> {
+        let (two, three) = (at.clone(), at.clone());
+        let third = std::thread::spawn(move || Process::spawn(from_a_thread_that_ends, (&two,))).join().unwrap()?;
+        // SAFETY: what the child runs takes no lock of this process.
+        let fourth = std::thread::spawn(move || unsafe { Process::builder().fork() }.spawn(forked, (&three,))).join().unwrap()?;
+        let fifth = Process::builder().exec().spawn(executed, (&at,))?;
+        let all = [Process::spawn(plain, (&at,))?, Process::spawn(another_user, (&at,))?, third, fourth, fifth];
+        for (pid, child) in pids.iter().zip(&all) {
+            pid.store(child.pid(), SeqCst);
+        }
+        pids[5].store(zygote().expect("a zygote"), SeqCst);
+        // A forked copy that goes on must not keep them alive.
+        pids[6].store(fork(|| pause()), SeqCst);
+        at[4].set();
+        pause()
+    }
     let _watch = watchdog(60, "a killed program");
-    let (at, pids) = (events(4)?, SharedArray::<AtomicU32>::zeroed(5)?);
+    let (at, pids) = (events(5)?, SharedArray::<AtomicU32>::zeroed(7)?);
     let child = Process::spawn(program, (&at, &pids))?;
-    for n in 0..4 {
+    for n in 0..5 {
         wait(&at[n], "all run");
     }
-    let ends: Vec<_> = pids[..4].iter().map(|pid| End::of(pid.load(SeqCst))).collect();
+    let ends: Vec<_> = pids[..6].iter().map(|pid| End::of(pid.load(SeqCst))).collect();
     let begin = Instant::now();
     child.kill()?;
     for (n, end) in ends.iter().enumerate() {
         assert!(end.comes_within(Duration::from_secs(10)), "number {n} outlives the program");
     }
     println!("all were gone after {:?}", begin.elapsed());
-    kill(pids[4].load(SeqCst));
+    kill(pids[6].load(SeqCst));
     assert!(child.join().is_err());
     Ok(())
 }
@@ -425,6 +435,37 @@ fn a_limit_of_processes_is_named_and_the_next_start_works() -> Result<()> {
     }
     let (count, error) = Process::spawn(program, ())?.join()?;
     assert!(count >= 1 && error.contains("RLIMIT_NPROC"), "{count} started: {error}");
+    Ok(())
+}
+
+#[test]
+fn the_other_ways_give_the_same() -> Result<()> {
+    fn says(name: String) -> Result<(String, String, u64)> {
+        let threads = std::fs::read_dir("/proc/self/task")?.count() as u64;
+        let inner = Process::spawn(|a: u64| a + 1, (threads,))?;
+        let inner_name = inner.name().to_owned();
+        Ok((name, inner_name, inner.join()?))
+    }
+    let _watch = watchdog(60, "other ways");
+    for round in 0..5 {
+        let executed = Process::builder().exec().name("executed").spawn(says, ("x",))?;
+        // SAFETY: other threads of this test hold no lock that the child needs, but those that forks respect.
+        let forked = unsafe { Process::builder().fork() }.name("forked").spawn(says, ("y",))?;
+        assert_eq!(executed.join()?, ("x".into(), "executed:1".into(), 2));
+        let (text, name, sum) = forked.join()?;
+        assert_eq!((text.as_str(), sum), ("y", 2), "round {round}");
+        assert!(name.starts_with("forked:"), "{name}");
+    }
+    // A fork of a child is nobody else.
+    let names = Process::spawn(
+        || -> Result<String> {
+            // SAFETY: as above.
+            let inner = unsafe { Process::builder().fork() }.spawn(|| coproc_pool::current_name().to_owned(), ())?;
+            Ok(inner.join()?)
+        },
+        (),
+    )?;
+    assert!(names.join()?.contains(':'));
     Ok(())
 }
 

@@ -1,4 +1,54 @@
 //! Starting a child.
+//!
+//! # Three ways
+//!
+//! - [`zygote`], the usual one: a copy of this program that was executed once, before its `main`, and has one thread and little memory, copies itself. Takes
+//!   as long as forking a small process, however large the program is.
+//! - [`exec`]: the program is executed anew for each child. For programs that cannot have a zygote (a constructor starts threads; the C library is
+//!   not known to survive it; a filter for system calls was put on that cannot be compared), and for who asks for it.
+//! - [`fork`]: the calling process is copied as it is. For who asks for it and has promised that it is sound.
+//!
+//! In each the child gets one end of a channel, on which its arguments come, with what it shall be and run behind them ([`Opening`]). A child that finds the end
+//! of its channel instead leaves: nothing of the user's has run in it then.
+//!
+//! # The zygote
+//!
+//! It is a child of a keeper's thread, as all children are, by `CLONE_PARENT`. It belongs to the program's family without being registered as alive:
+//! it never takes a lock. It holds back all signals, has `/dev/null` for standard input, output and error, and waits for packets.
+//!
+//! ```text
+//! caller                                zygote                          child
+//! makes a channel, takes a note
+//!  -- {note}, child's end ------------> receives
+//! compares its rights with those        copies itself; the kernel
+//! that the zygote was executed with,    writes the pid to the note,
+//! sees what else has changed            and lets the copy run --------> asks to die with the program
+//!  -- arguments, opening ---------------------------------------------> (they wait on the channel)
+//! waits                                 closes its copy of the          says {pid} with its pidfd
+//! has the child <----------------------- channel's end ---------------- receives the opening, runs, ends
+//! ```
+//!
+//! Callers do not wait for each other: a request is one packet, and each is answered on a channel of its own. Who dies when:
+//!
+//! - The zygote, before it has made the child: nobody has the child's end of the channel any more, the caller reads its end, and the note is zero. There
+//!   is no child and will be none, so the caller asks another zygote.
+//! - The zygote, after that: nobody notices. The child speaks for itself, and the next caller finds the socket cut.
+//! - The child, before it has said a word: the caller reads the end of the channel and finds its pid in the note, because the kernel had written it before the
+//!   child ran. It takes the exit status, so that no zombie is left, and asks again: the child had not begun.
+//! - The child, later: that is its end, which the pidfd tells.
+//! - The program: the channels end, the zygote reads the end of its socket, and the kernel ends all ([`lifeline`]).
+//! - No zygote lives long enough, three times in a row: the child is started by executing.
+//!
+//! A zygote that cannot make a child (a limit) says so on the child's channel, and goes on.
+//!
+//! # Rights
+//!
+//! A child must not have more rights than its parent has now, which may have given up some since the zygote was executed. So they are
+//! compared each time ([`rights`]), while the zygote works; a child whose parent has others is never told what to run. Another zygote is then executed from a thread
+//! that has the caller's rights: from its keeper, or from a new one, which the caller starts. Who has lost what it takes to start threads gets
+//! an error.
+//!
+//! Executing as root brings capabilities back that were dropped: the ticket says what the parent has, and the hook gives up the rest.
 
 pub(crate) mod board;
 pub(crate) mod exec;
@@ -37,8 +87,8 @@ pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) ->
     let mut opening = Opening { entry, name: settings.name.clone(), context: Context::default() };
     let asked = &settings.context;
     match settings.start {
+        #[allow(unsafe_code, reason = "the promise was made where it was chosen")]
         // SAFETY: who chose this has promised that it is sound.
-        #[allow(unsafe_code)]
         Start::Fork => unsafe { fork::start(&mut opening, asked, &mut arguments) },
         Start::Exec => exec::start(&mut opening, asked, &mut arguments),
         Start::Auto => match zygote::start(&mut opening, asked, &mut arguments)? {
