@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Seek, Write};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use coproc::{Error, Event, Queue, Result, SharedArray, SharedValue};
-use coproc_pool::{Cause, Process, Stdio};
+use coproc_pool::{Cause, Process, Stdio, current_name};
 use coproc_tests::{descriptors, leaky, pause, state_of, until, wait, watchdog};
 
 fn text(mut file: impl Read) -> String {
@@ -285,5 +286,50 @@ fn a_child_stopped_while_it_sets_itself_up_holds_up_only_its_caller() -> Result<
     assert_eq!(Process::spawn(|| 1_u8, ())?.join()?, 1);
     slow.kill()?;
     assert_eq!(slow.wait().signal(), Some(libc::SIGKILL));
+    Ok(())
+}
+
+/// So many bytes that can be read, and take no memory.
+#[allow(unsafe_code)]
+fn endless(len: usize) -> &'static [u8] {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: maps memory that nobody has.
+    let at = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_READ, flags, -1, 0) };
+    assert_ne!(at, libc::MAP_FAILED);
+    // SAFETY: `len` zeros were just mapped there, for good, and nobody writes to them.
+    unsafe { std::slice::from_raw_parts(at.cast(), len) }
+}
+
+#[test]
+fn arguments_that_do_not_fit_into_memory_are_refused() -> Result<()> {
+    let _watch = watchdog(60, "arguments without end");
+    let bytes = endless(1 << 42);
+    for len in [1 << 42, 1 << 40] {
+        match Process::spawn(|bytes: Vec<u8>| bytes.len(), (&bytes[..len],)) {
+            Err(Error::NoSpace { wanted, free }) => assert!(wanted >= len as u64 && free < wanted, "{wanted}, {free}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    // Those that fit arrive, long as they are.
+    let len = Process::spawn(|bytes: Vec<u8>, end: String| (bytes.len(), end), (&bytes[..5 << 20], "end"))?;
+    assert_eq!(len.join()?, (5 << 20, "end".to_owned()));
+    Ok(())
+}
+
+#[test]
+fn a_forked_child_has_what_its_parent_had_in_memory() -> Result<()> {
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    fn parent() -> Result<(u64, String, u64)> {
+        SEEN.store(41, SeqCst);
+        let look = || (SEEN.fetch_add(1, SeqCst), current_name().to_owned());
+        // SAFETY: this process has no threads but the library's, and holds no lock.
+        let forked = unsafe { Process::builder().name("forked").env("COPROC_TEST", "1").fork() };
+        let (seen, name) = forked.spawn(look, ())?.join()?;
+        let executed = Process::builder().exec().spawn(look, ())?.join()?.0;
+        assert_eq!((executed, SEEN.load(SeqCst)), (0, 41));
+        Ok((seen, name, Process::spawn(look, ())?.join()?.0))
+    }
+    let _watch = watchdog(60, "a forked child");
+    assert_eq!(Process::spawn(parent, ())?.join()?, (41, "forked".to_owned(), 0));
     Ok(())
 }

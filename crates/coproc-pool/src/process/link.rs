@@ -31,7 +31,7 @@ impl Link {
         F: Call<Args, Sig>,
     {
         let mut arguments = Parcel::default();
-        F::pack(args, &mut arguments.writer());
+        arguments.fill(|to| F::pack(args, to))?;
         let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
         let (child, channel) = launch::start(entry, settings, arguments)?;
         let child = Child::new(settings.name.clone(), settings.daemon, child);

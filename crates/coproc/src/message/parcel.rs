@@ -8,9 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plain::{Plain, check_plain};
-use crate::segment::Segment;
+use crate::segment::{Segment, space};
 use crate::sys;
 
 /// Bytes and the handles that they name, in the order in which they were written.
@@ -91,6 +91,19 @@ impl Parcel {
         Writer::parcel(self)
     }
 
+    /// Appends to it; but not what there is no memory for: of a long parcel there is a copy in shared memory too, when it is sent.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`]: then it is not whole.
+    pub fn fill(&mut self, write: impl FnOnce(&mut Writer<'_>)) -> Result<()> {
+        let mut writer = Writer(Target::Careful { parcel: self, refused: Ok(()) });
+        write(&mut writer);
+        match writer.0 {
+            Target::Careful { refused, .. } => refused,
+            _ => Ok(()),
+        }
+    }
+
     /// Reads from its start.
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(&self.bytes, &self.handles)
@@ -110,6 +123,11 @@ pub struct Writer<'a>(Target<'a>);
 #[derive(Debug)]
 enum Target<'a> {
     Parcel(&'a mut Parcel),
+    /// A parcel that must not become larger than there is memory for. What is written after it was refused is dropped.
+    Careful {
+        parcel: &'a mut Parcel,
+        refused: Result<()>,
+    },
     /// A slot in shared memory: `room` bytes from `at` on are ours to write for `'a`.
     Slot {
         at: *mut u8,
@@ -140,6 +158,14 @@ impl<'a> Writer<'a> {
     pub fn bytes(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Target::Parcel(parcel) => parcel.bytes.extend_from_slice(bytes),
+            Target::Careful { parcel, refused } => {
+                if refused.is_ok() {
+                    *refused = make_room(&mut parcel.bytes, bytes.len());
+                }
+                if refused.is_ok() {
+                    parcel.bytes.extend_from_slice(bytes);
+                }
+            }
             Target::Slot { at, room } => {
                 assert!(bytes.len() <= *room, "a message wrote more bytes than its BOUND");
                 // SAFETY: `slot`'s caller gave `room` bytes from `at` on, and there are as many as `bytes` has (asserted);
@@ -187,10 +213,24 @@ impl<'a> Writer<'a> {
     #[doc(hidden)]
     pub fn handle(&mut self, handle: Handle) {
         match &mut self.0 {
-            Target::Parcel(parcel) => parcel.handles.push(handle),
+            Target::Parcel(parcel) | Target::Careful { parcel, .. } => parcel.handles.push(handle),
             Target::Slot { .. } => panic!("a bounded message wrote a handle"),
         }
     }
+}
+
+/// Makes room for more bytes, if there is memory for these and for a copy of all.
+fn make_room(bytes: &mut Vec<u8>, more: usize) -> Result<()> {
+    /// Fewer are not worth a look.
+    const MANY: usize = 1 << 20;
+    if more <= bytes.capacity() - bytes.len() {
+        return Ok(());
+    }
+    let len = bytes.len().saturating_add(more);
+    if len >= MANY {
+        space::check(2 * len as u64, 2 * len as u64)?;
+    }
+    bytes.try_reserve(more).map_err(|_| Error::NoSpace { wanted: len as u64, free: space::free() })
 }
 
 /// Where a message reads itself from.

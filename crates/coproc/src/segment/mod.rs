@@ -5,7 +5,7 @@
 mod header;
 mod mapping;
 mod presence;
-mod space;
+pub(crate) mod space;
 
 pub use header::{Header, Kind};
 pub(crate) use mapping::watch_forks;

@@ -47,7 +47,10 @@ fn spend_credit(size: u64) -> bool {
 }
 
 /// Whether `next` bytes can be taken for an object of `wanted` bytes.
-fn check(next: u64, wanted: u64) -> Result<()> {
+///
+/// # Errors
+/// [`Error::NoSpace`] if not.
+pub(crate) fn check(next: u64, wanted: u64) -> Result<()> {
     let free = free();
     if next > free {
         return Err(Error::NoSpace { wanted, free });
@@ -57,7 +60,7 @@ fn check(next: u64, wanted: u64) -> Result<()> {
 }
 
 /// What is free by the tightest of all limits, in bytes: the machine's memory, every memory control group up the tree, the address space.
-fn free() -> u64 {
+pub(crate) fn free() -> u64 {
     let mut free = machine().unwrap_or(u64::MAX).min(address_space());
     for group in groups() {
         free = free.min(left_in(&group));
