@@ -333,3 +333,37 @@ fn a_forked_child_has_what_its_parent_had_in_memory() -> Result<()> {
     assert_eq!(Process::spawn(parent, ())?.join()?, (41, "forked".to_owned(), 0));
     Ok(())
 }
+
+/// The nice value of the calling thread.
+fn niceness() -> i32 {
+    rustix::process::getpriority_process(None).unwrap()
+}
+
+#[test]
+fn a_thread_that_is_nicer_than_others_keeps_nobody_from_starting_children() -> Result<()> {
+    #[allow(unsafe_code)]
+    fn unprivileged() -> Result<(i32, i32, i32)> {
+        // SAFETY: asks, and changes the user of all threads; there is one.
+        assert!(unsafe { libc::geteuid() != 0 || libc::setresuid(65533, 65533, 65533) == 0 });
+        let nicer = || -> Result<i32> {
+            rustix::process::setpriority_process(None, niceness() + 3).unwrap();
+            Ok(Process::spawn(niceness, ())?.join()?)
+        };
+        let first = std::thread::spawn(nicer).join().unwrap()?;
+        Ok((niceness(), first, Process::spawn(niceness, ())?.join()?))
+    }
+    let _watch = watchdog(60, "a nice thread");
+    let (mine, first, second) = Process::spawn(unprivileged, ())?.join()?;
+    assert!(first == mine + 3 && (mine..=first).contains(&second), "{mine} {first} {second}");
+    // It is asked for, so it is an error.
+    let refused = || {
+        #[allow(unsafe_code)]
+        // SAFETY: as above.
+        let changed = unsafe { libc::geteuid() != 0 || libc::setresuid(65533, 65533, 65533) == 0 };
+        let refused = Process::builder().nice(niceness() - 1).spawn(niceness, ());
+        changed
+            && matches!(refused, Err(Error::Os(doing, error)) if doing.contains("nice") && error.kind() == ErrorKind::PermissionDenied)
+    };
+    assert!(Process::spawn(refused, ())?.join()?);
+    Ok(())
+}

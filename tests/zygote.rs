@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use coproc::{Error, Event, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
-    End, Random, children, descriptors, events, fork, ignore_children, kill, pause, state_of, until, wait, wait_for, watchdog, zygote,
+    End, Random, children, descriptors, events, fork, ignore_children, kill, pause, state_of, until, wait, wait_for, watchdog,
+    zygote,
 };
 
 /// What a thread may do, in the kernel's words.
@@ -21,9 +22,8 @@ fn rights() -> Vec<String> {
     let names = ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp"];
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let lines = status.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).map(str::to_owned);
-    let spaces = ["mnt", "net", "ipc", "uts", "cgroup", "user"].map(|name| {
-        std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string()
-    });
+    let spaces = ["mnt", "net", "ipc", "uts", "cgroup", "user"]
+        .map(|name| std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string());
     lines.chain(spaces).collect()
 }
 
@@ -89,7 +89,9 @@ fn give_up(way: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
 
 /// Whether who has these rights may do what who has the others may, but for capabilities that it has not: executing a program loses some.
 fn is_not_more(these: &[String], others: &[String]) -> bool {
-    let bits = |line: &str| line.strip_prefix("CapPrm:").or(line.strip_prefix("CapEff:")).map(|bits| u64::from_str_radix(bits.trim(), 16).unwrap());
+    let bits = |line: &str| {
+        line.strip_prefix("CapPrm:").or(line.strip_prefix("CapEff:")).map(|bits| u64::from_str_radix(bits.trim(), 16).unwrap())
+    };
     these.len() == others.len()
         && these.iter().zip(others).all(|(this, other)| match (bits(this), bits(other)) {
             (Some(this), Some(other)) => this & !other == 0,
@@ -226,8 +228,11 @@ fn kill_at_random(stop: &AtomicBool) -> u32 {
         // Only threads of this process that are keepers have children; all of these are ours.
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let pids = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let pids: Vec<u32> = pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
-        let named = |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "coproc-zygote");
+        let pids: Vec<u32> =
+            pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        let named = |pid: &&u32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "coproc-zygote")
+        };
         let named: Vec<_> = pids.iter().filter(named).collect();
         if let Some(&&pid) = named.get(random.below(named.len().max(1) as u64) as usize) {
             // It may have ended meanwhile; nobody else in this process gets its number so soon.
@@ -293,7 +298,10 @@ fn zygotes_and_newborn_children_killed_at_any_moment() -> Result<()> {
 fn all_zombies() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).filter(|&pid| state_of(pid) == Some('Z')).count()
+    lists
+        .flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
+        .filter(|&pid| state_of(pid) == Some('Z'))
+        .count()
 }
 
 #[test]
@@ -384,7 +392,11 @@ fn forks_while_children_are_started() -> Result<()> {
     fn program() -> Result<()> {
         std::thread::scope(|scope| {
             let spawners: Vec<_> = (0..2)
-                .map(|_| scope.spawn(|| (0..60_u64).for_each(|n| assert_eq!(Process::spawn(|n: u64| n, (n,)).unwrap().join().unwrap(), n))))
+                .map(|_| {
+                    scope.spawn(|| {
+                        (0..60_u64).for_each(|n| assert_eq!(Process::spawn(|n: u64| n, (n,)).unwrap().join().unwrap(), n))
+                    })
+                })
                 .collect();
             while !spawners.iter().all(std::thread::ScopedJoinHandle::is_finished) {
                 let copy = fork(|| i32::from(Process::spawn(|| 7, ()).unwrap().join().unwrap() != 7));

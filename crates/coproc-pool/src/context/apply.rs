@@ -22,15 +22,18 @@ impl Context {
     /// Sets all of it up, in this process.
     ///
     /// # Errors
-    /// The first setting that the system refuses. What came before it stays set.
+    /// The first setting that the system refuses, and that cannot be missed. What came before it stays set.
     ///
     /// # Safety
     /// The process has one thread: others could read the environment at this moment.
     pub(crate) unsafe fn apply(&self) -> Result<(), Refused> {
-        self.settings.iter().try_for_each(|setting| {
+        self.settings.iter().enumerate().try_for_each(|(index, setting)| {
             // SAFETY: one thread, as the caller says.
-            unsafe { setting.apply() }
-                .map_err(|error| Refused { doing: setting.doing(), code: error.raw_os_error().unwrap_or(libc::EINVAL) })
+            match unsafe { setting.apply() } {
+                Err(_) if index < self.inherited && setting.can_be_missed() => Ok(()),
+                Err(error) => Err(Refused { doing: setting.doing(), code: error.raw_os_error().unwrap_or(libc::EINVAL) }),
+                Ok(()) => Ok(()),
+            }
         })
     }
 }

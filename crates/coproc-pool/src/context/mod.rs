@@ -53,6 +53,8 @@ impl Settings {
 #[derive(Clone, Debug, Default, Message)]
 pub(crate) struct Context {
     settings: Vec<Setting>,
+    /// So many of them, the first, are what the parent has, and nobody has asked for them.
+    inherited: usize,
     /// Whether the parent waits for a word that all is set up: what its user asked for may not be possible.
     answer: bool,
     parent: Relative,
@@ -126,8 +128,9 @@ impl Context {
 
     /// This context, then that one, whose settings count where both have them.
     pub(crate) fn then(mut self, other: &Self) -> Self {
+        let inherited = self.settings.len() + other.inherited;
         self.settings.extend(other.settings.iter().cloned());
-        Self { settings: self.settings, ..other.clone() }
+        Self { settings: self.settings, inherited, ..other.clone() }
     }
 
     /// The parent.
@@ -146,6 +149,12 @@ impl Setting {
     pub(crate) fn memory(bytes: u64) -> Self {
         let data = RESOURCES.iter().position(|&resource| resource == Resource::Data).unwrap_or_default();
         Self::Limit(data, Some(bytes), Some(bytes))
+    }
+
+    /// Whether a child can do without, if it was not asked for: one may not give way less than the thread from which all children are started, though
+    /// another thread does, nor have a limit back that root has raised for the program.
+    fn can_be_missed(&self) -> bool {
+        matches!(self, Self::Nice(_) | Self::Limit(..) | Self::Cpus(_))
     }
 
     /// What is being done when it is set up.

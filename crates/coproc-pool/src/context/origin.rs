@@ -91,7 +91,7 @@ impl Origin {
         if now.blocked != self.blocked {
             settings.push(Setting::Blocked(now.blocked));
         }
-        Ok(Context { settings, ..Context::default() })
+        Ok(Context { inherited: settings.len(), settings, ..Context::default() })
     }
 }
 

@@ -42,7 +42,8 @@ pub(crate) struct Ticket {
 /// The ticket for the zygote, or for a child.
 pub(super) fn ticket(zygote: bool) -> Result<Segment> {
     let parent = std::process::id();
-    let capabilities = sys::caps::capabilities().map_err(|error| Error::from_os("looking at the capabilities of this thread", error))?;
+    let capabilities =
+        sys::caps::capabilities().map_err(|error| Error::from_os("looking at the capabilities of this thread", error))?;
     let (fingerprint, close_rest) = (hook::fingerprint(), !sys::spawn_closes_the_rest());
     let ticket = Ticket { fingerprint, parent, close_rest, zygote, capabilities };
     Segment::parcel(&Parcel::of(&ticket).bytes)

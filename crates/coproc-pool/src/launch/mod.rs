@@ -81,7 +81,9 @@ pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) ->
     forked::watch();
     if image::is_privileged() {
         // The child would find the same, and do nothing but run `main`.
-        return Err(Error::other("a program that has more rights than who started it (setuid and the like) can start no child processes"));
+        return Err(Error::other(
+            "a program that has more rights than who started it (setuid and the like) can start no child processes",
+        ));
     }
     let entry = image::offset_of(entry as usize)?;
     let mut opening = Opening { entry, name: settings.name.clone(), context: Context::default() };

@@ -16,7 +16,8 @@ use crate::context::{Context, Setting, Settings, Start};
 /// `std::process::Command` are for theirs. Made by [`Process::builder`].
 ///
 /// Where nothing is said here, the child has what its parent has at that moment: environment, working directory, umask, limits, CPUs, nice value,
-/// blocked and ignored signals, standard input, output and error.
+/// blocked and ignored signals, standard input, output and error. (Nice value, CPUs and limits as far as the system allows, which lets nobody give way
+/// less than before: one thread that is nicer than the others may have all children be so.)
 ///
 /// The child sets itself up, before its function is called; [`spawn`](Self::spawn) waits for that if anything was asked for, and returns the error if
 /// the system refuses something.

@@ -91,7 +91,8 @@ impl Parent {
     /// # Errors
     /// If there is no free descriptor, or it is in another pid namespace, where it cannot be watched.
     pub fn wait_timeout(&self, time: Duration) -> Result<bool> {
-        let end = Instant::now() + time;
+        // A time that cannot be written down is no limit.
+        let end = Instant::now().checked_add(time);
         let watching = |error: io::Error| Error::from_os("watching the parent process", error);
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).ok_or(Error::Corrupted)?;
         let pidfd = match sys::pidfd(pid) {
@@ -101,10 +102,10 @@ impl Parent {
         };
         // Looked at after the descriptor was opened: it is the parent's, if that lives now.
         while self.is_alive() {
-            let left = end.saturating_duration_since(Instant::now());
-            let left = Timespec::try_from(left).map_err(Error::other)?;
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
             let mut files = [PollFd::new(&pidfd, PollFlags::IN)];
-            match rustix::event::poll(&mut files, Some(&left)) {
+            match rustix::event::poll(&mut files, left.as_ref()) {
                 Ok(0) => return Ok(false),
                 // Dead, and in a moment somebody else's child is what this process will be.
                 Ok(_) => return Ok(true),
@@ -120,9 +121,7 @@ impl Parent {
     /// # Errors
     /// As [`wait_timeout`](Self::wait_timeout).
     pub fn wait(&self) -> Result<()> {
-        const LONG: Duration = Duration::from_secs(1 << 30);
-        while !self.wait_timeout(LONG)? {}
-        Ok(())
+        self.wait_timeout(Duration::MAX).map(drop)
     }
 }
 
