@@ -1,10 +1,14 @@
 //! What becomes of children when their parent, a program of its own, ends: cleanly or not.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+#![allow(unsafe_code)]
 
-use std::os::unix::process::ExitStatusExt;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::ptr;
+use std::time::Duration;
 
 use coproc_tests::{End, kill, state_of, watchdog};
 
@@ -127,4 +131,38 @@ fn a_program_that_is_killed_or_aborts_takes_its_children_along() {
             assert!(is_gone(number(pid, "")), "{end}: {pid} has outlived its parent");
         }
     }
+}
+
+/// A terminal: the end of who sits at it, and that of programs.
+fn terminal() -> (File, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: writes two numbers; the other pointers may be null.
+    let opened = unsafe { libc::openpty(&raw mut ours, &raw mut theirs, ptr::null_mut(), ptr::null(), ptr::null()) };
+    assert_eq!(opened, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: it was just opened, and nobody else owns it.
+    let ours = unsafe { File::from_raw_fd(ours) };
+    // SAFETY: as above.
+    (ours, unsafe { OwnedFd::from_raw_fd(theirs) })
+}
+
+#[test]
+fn ctrl_c_is_for_the_parent() {
+    let _watch = watchdog(60, "Ctrl-C");
+    let (mut keyboard, screen) = terminal();
+    let mut command = program("terminal");
+    command.stdin(screen);
+    let take_terminal = || {
+        // SAFETY: makes this process the first of a session.
+        let alone = unsafe { libc::setsid() } >= 0;
+        // SAFETY: this command takes a number.
+        let taken = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } == 0;
+        if alone && taken { Ok(()) } else { Err(std::io::Error::last_os_error()) }
+    };
+    // SAFETY: between fork and exec, it only makes system calls.
+    let mut program = unsafe { command.pre_exec(take_terminal) }.spawn().expect("the program can be started");
+    let mut printed = BufReader::new(program.stdout.take().expect("it is piped")).lines().map_while(Result::ok);
+    assert_eq!(printed.next().as_deref(), Some("ready"));
+    keyboard.write_all(&[3]).expect("it is typed");
+    assert_eq!(printed.next().as_deref(), Some("interrupted: false"));
+    assert!(program.wait().expect("its status").success());
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use coproc::{Event, PipeReceiver, PipeSender, Result, SharedArray, SharedValue, channel};
-use coproc_pool::{Pool, Process};
+use coproc_pool::{Pool, Process, interrupted};
 use coproc_tests::{fork, pause, signal, until, wait, wait_for};
 
 /// A child that is not done before its parent's `main` is: it waits for what `main` drops at its end.
@@ -131,6 +131,29 @@ fn nested() -> Result<()> {
     Ok(())
 }
 
+/// Ctrl-C comes from the terminal, to this program and its child; prints whether the child takes itself for interrupted.
+fn terminal() -> Result<()> {
+    static CAUGHT: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn catch(_: libc::c_int) {
+        CAUGHT.store(1, SeqCst);
+    }
+    // SAFETY: the handler stores a number.
+    unsafe { libc::signal(libc::SIGINT, catch as extern "C" fn(libc::c_int) as usize) };
+    let at = SharedArray::<Event>::zeroed(2)?;
+    let run = |at: SharedArray<Event>| {
+        at[0].set();
+        at[1].wait();
+        interrupted()
+    };
+    let child = Process::spawn(run, (&at,))?;
+    wait(&at[0], "the child runs");
+    println!("ready");
+    until("somebody presses Ctrl-C", || CAUGHT.load(SeqCst) == 1);
+    at[1].set();
+    println!("interrupted: {}", child.join()?);
+    Ok(())
+}
+
 fn main() -> Result<()> {
     match std::env::args().nth(1).expect("how to end").as_str() {
         "returns" => {
@@ -162,6 +185,7 @@ fn main() -> Result<()> {
             println!("{:?}", pool.map(|n: u8| n + 1, [1, 2])?);
             std::process::exit(0);
         }
+        "terminal" => terminal()?,
         "forked" => forked_copy()?,
         "nested" => nested()?,
         "killed" => {

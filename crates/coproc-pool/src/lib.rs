@@ -21,6 +21,9 @@
 //!   block of code; [`Child`]: any of them, to watch and to end; [`active_children`], [`parent`](fn@parent), [`current_name`]: relatives.
 //! - [`Pool`]: processes that are kept, and calls spread over them.
 //! - [`ProcessError`], [`PoolError`], [`Cause`]: how these can fail. A dead process is an answer, never a hang.
+//!
+//! With the feature `tracing`, starts and ends of children and replaced workers are events for the program's own subscriber. Without it nothing is
+//! told, and nothing is ever printed that is not a fault.
 
 #![deny(unsafe_code)]
 
