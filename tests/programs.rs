@@ -46,6 +46,21 @@ fn copy(from: &Path, to: &Path, change: &dyn Fn(String) -> String) {
     }
 }
 
+/// Removes from a copy what is not in the folder any more.
+fn sweep(from: &Path, to: &Path) {
+    for entry in fs::read_dir(to).into_iter().flatten() {
+        let path = entry.expect("the folder can be read").path();
+        let from = from.join(path.file_name().expect("an entry has a name"));
+        if path.is_dir() && from.is_dir() {
+            sweep(&from, &path);
+        } else if path.is_dir() {
+            fs::remove_dir_all(&path).expect("a copy can be removed");
+        } else if !from.is_file() {
+            fs::remove_file(&path).expect("a copy can be removed");
+        }
+    }
+}
+
 /// A copy of a fixture, with the versions of dependencies that this workspace has.
 fn fixture(name: &str) -> PathBuf {
     let to = workshop().join(name);
@@ -132,6 +147,7 @@ fn two_versions_in_one_program() {
     // Said explicitly, or cargo takes the workspace further up, whose root it already knows.
     let own_workspace = |text: String| other_version(text.replace("[package]\n", "[package]\nworkspace = \"../..\"\n"));
     for part in ["crates/coproc", "crates/coproc-derive", "crates/coproc-pool"] {
+        sweep(&root.join(part), &second.join(part));
         copy(&root.join(part), &second.join(part), &own_workspace);
     }
     copy(&root.join("tests/kit"), &second.join("tests/kit"), &other_version);
