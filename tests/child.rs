@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use coproc::{Event, Result, SharedArray, SharedValue, wait_any};
 use coproc_pool::{Cause, Pool, PoolError, Process, active_children, current_name, interrupted, parent};
-use coproc_tests::{children, descriptors, events, ignore_children, kill, pause, signal, steal_a_child, until, wait, watchdog};
+use coproc_tests::{
+    children, events, ignore_children, kill, outlive_parent, pause, signal, steal_a_child, until, wait, watchdog,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 const LONG: Duration = Duration::from_secs(30);
@@ -235,18 +237,6 @@ fn a_child_knows_itself_and_its_parent() -> Result<()> {
     Ok(())
 }
 
-/// Takes this process out of reach of what ends it with its parent.
-#[allow(unsafe_code)]
-fn live_on() -> Result<()> {
-    rustix::process::set_parent_process_death_signal(None).map_err(std::io::Error::from)?;
-    let pipes = descriptors().into_iter().filter(|(number, target)| *number > 2 && target.starts_with("pipe:"));
-    for (number, _) in pipes {
-        // SAFETY: this command takes a number.
-        assert_eq!(unsafe { libc::fcntl(number, libc::F_SETOWN, 0) }, 0);
-    }
-    Ok(())
-}
-
 #[test]
 fn a_parents_death_is_seen_by_a_child_that_outlives_it() -> Result<()> {
     fn dies(at: SharedArray<Event>) -> Result<()> {
@@ -254,7 +244,7 @@ fn a_parents_death_is_seen_by_a_child_that_outlives_it() -> Result<()> {
         pause()
     }
     fn outlives(at: SharedArray<Event>) -> Result<()> {
-        live_on()?;
+        outlive_parent();
         let parent = parent().expect("it has one");
         assert!(parent.is_alive());
         at[0].set();

@@ -12,7 +12,8 @@ use coproc::{
 };
 use coproc_pool::Process;
 use coproc_tests::{
-    Random, Seal, descriptors, events, fork, kill, limit_descriptors, memory, pause, signal, until, wait, wait_for, watchdog,
+    Random, Seal, descriptors, events, fork, kill, limit_descriptors, memory, outlive_parent, pause, signal, until, wait,
+    wait_for, watchdog,
 };
 
 type Tickets = Queue<Ticket<SharedValue<u64>>>;
@@ -269,8 +270,7 @@ fn what_a_killed_receiver_had_taken_is_freed_with_the_queue() -> Result<()> {
 #[test]
 fn without_the_first_process_it_is_an_error_at_once() -> Result<()> {
     fn survive(queue: Tickets, at: SharedArray<Event>) -> Result<()> {
-        // SAFETY: with this option it sets a number of this process.
-        unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+        outlive_parent();
         let keeper = std::os::unix::process::parent_id();
         let (one, other) = (queue.recv()?, queue.recv()?);
         signal(keeper, libc::SIGSTOP);

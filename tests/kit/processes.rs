@@ -9,7 +9,7 @@ use std::time::Duration;
 use coproc::{Message, Result};
 use coproc_pool::{Cause, Process};
 
-use crate::until;
+use crate::{descriptors, until};
 
 /// Sends a signal to a process that this test has started.
 ///
@@ -229,4 +229,19 @@ fn all_children() -> Vec<(u32, (char, String))> {
         (parent == me).then_some((pid, (state, name)))
     })
     .collect()
+}
+
+/// Takes this process, a child, out of reach of all that ends it when its parent dies.
+///
+/// # Panics
+/// Without `/proc`.
+pub fn outlive_parent() {
+    // SAFETY: with this option it sets a number of this process.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, 0) };
+    // And the pipe whose end kills its owner.
+    for (number, _) in descriptors().iter().filter(|(number, target)| *number > 2 && target.starts_with("pipe:")) {
+        // SAFETY: this command takes a number.
+        let given_up = unsafe { libc::fcntl(*number, libc::F_SETOWN, 0) };
+        assert_eq!(given_up, 0, "F_SETOWN: {}", io::Error::last_os_error());
+    }
 }
