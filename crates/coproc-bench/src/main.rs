@@ -10,6 +10,7 @@ mod locks;
 mod measure;
 mod peers;
 mod pool;
+mod procfs;
 mod queues;
 
 use std::process::ExitCode;
@@ -85,6 +86,8 @@ fn run(arguments: &Arguments, suites: Vec<Suite>) -> Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
+    // Where this program is one of its processes, it does not return.
+    procspawn::init();
     let parsed = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| Ok((arguments.suites()?, arguments)));
     let (suites, arguments) = match parsed {
         Ok(parsed) => parsed,

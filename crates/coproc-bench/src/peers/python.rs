@@ -1,91 +1,81 @@
-//! Python's `multiprocessing.Pool`, in an interpreter that lives as long as the contest and works when it is told to.
+//! Python's `multiprocessing`, in an interpreter that lives as long as the contest.
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::cell::RefCell;
+use std::process::Command;
+use std::time::Duration;
 
-use crate::measure::Result;
+use crate::measure::{Contest, Result, Sample};
+use crate::peers::station::Station;
 
-/// Each line that comes in is a command, each that goes out the seconds that it took and the sum of what came back. The pool of the
-/// `map` command is made, and has worked once, before the first line.
-const SCRIPT: &str = "
-import multiprocessing, sys, time
+const SCRIPT: &str = include_str!("python.py");
 
-def square(n):
-    return n * n
-
-def main(processes, count):
-    def timed(pool_of, numbers):
-        start = time.perf_counter()
-        squares = pool_of().map(square, numbers)
-        seconds = time.perf_counter() - start
-        print(seconds, sum(squares), flush=True)
-
-    def new():
-        made.append(multiprocessing.Pool(processes))
-        return made[-1]
-
-    made = []
-    with multiprocessing.Pool(processes) as warm:
-        warm.map(square, range(count))
-        for line in sys.stdin:
-            if line == 'map\\n':
-                timed(lambda: warm, range(count))
-            else:
-                timed(new, range(processes))
-                made.pop().terminate()
-
-main(int(sys.argv[1]), int(sys.argv[2]))
-";
-
-/// An interpreter with a pool.
+/// An interpreter; its pool has so many workers.
 #[derive(Debug)]
 pub(crate) struct Python {
-    child: Child,
-    commands: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
+    station: Station,
+    version: [u64; 2],
 }
 
 impl Python {
-    /// Starts the interpreter; `None` if there is no `python3` on this machine. Its maps are over the numbers below `count`.
-    pub(crate) fn start(processes: usize, count: u64) -> Result<Option<Self>> {
-        let spawned = Command::new("python3")
-            .args(["-c", SCRIPT, &processes.to_string(), &count.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn();
-        let mut child = match spawned {
-            Ok(child) => child,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
+    /// Starts the interpreter; `None` if there is no `python3` on this machine.
+    pub(crate) fn start(workers: usize) -> Result<Option<Self>> {
+        let Some(mut station) = Station::start(Command::new("python3").args(["-c", SCRIPT, &workers.to_string()]))? else {
+            return Ok(None);
         };
-        let commands = child.stdin.take();
-        let answers = child.stdout.take().map(BufReader::new).ok_or("python3 has no output")?;
-        Ok(Some(Self { child, commands, answers }))
+        let version = station.answer()?;
+        Ok(Some(Self { station, version }))
     }
 
-    /// Maps squaring over all the numbers, in the pool that is there: the seconds, and the sum of the squares.
-    pub(crate) fn map(&mut self) -> Result<(f64, u64)> {
-        self.ask("map\n")
+    /// Maps squaring over the numbers below `count` in the pool that is there: the time, and the sum of the squares.
+    pub(crate) fn map(&mut self, count: u64) -> Result<(Duration, u64)> {
+        self.station.time(&format!("map {count}"))
     }
 
-    /// Makes a pool and maps over as many numbers as it has processes.
-    pub(crate) fn create(&mut self) -> Result<(f64, u64)> {
-        self.ask("create\n")
+    /// Makes a pool, and maps as `map` does.
+    pub(crate) fn create(&mut self, count: u64) -> Result<(Duration, u64)> {
+        self.station.time(&format!("create {count}"))
     }
 
-    fn ask(&mut self, command: &str) -> Result<(f64, u64)> {
-        self.commands.as_mut().ok_or("python3 has no input")?.write_all(command.as_bytes())?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        let (seconds, sum) = answer.trim_end().split_once(' ').ok_or_else(|| format!("python3 said `{answer}`"))?;
-        Ok((seconds.parse()?, sum.parse()?))
+    /// Squares the numbers below `times`, each by a call of its own: the time, and the sum of the squares.
+    pub(crate) fn apply(&mut self, times: u64) -> Result<(Duration, u64)> {
+        self.station.time(&format!("apply {times}"))
+    }
+
+    /// Starts and joins so many processes, one after the other, by fork: the time, and how many these were.
+    pub(crate) fn spawn(&mut self, times: u64) -> Result<(Duration, u64)> {
+        self.station.time(&format!("spawn {times}"))
     }
 }
 
-impl Drop for Python {
-    fn drop(&mut self) {
-        // The end of its input ends it.
-        drop(self.commands.take());
-        let _ = self.child.wait();
+/// Adds Python to a contest: `what` of it is measured by `run`. The name that it has there.
+pub(crate) fn with_python<'a>(
+    contest: &mut Contest<'a>,
+    python: &'a RefCell<Option<Python>>,
+    what: &str,
+    mut run: impl FnMut(&mut Python) -> Result<Sample> + 'a,
+) -> String {
+    let version = python.borrow().as_ref().map(|python| python.version);
+    let Some([major, minor]) = version else {
+        let name = format!("Python {what}");
+        contest.absent(&name);
+        return name;
+    };
+    let name = format!("Python {major}.{minor} {what}");
+    contest.peer(&name, move || run(python.borrow_mut().as_mut().ok_or("no python3")?));
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_command_answers_with_what_came_of_it() {
+        let Some(mut python) = Python::start(2).unwrap() else { return };
+        assert_eq!(python.map(10).unwrap().1, 285);
+        assert_eq!(python.apply(4).unwrap().1, 14);
+        assert_eq!(python.create(2).unwrap().1, 1);
+        assert_eq!(python.spawn(2).unwrap().1, 2);
+        assert!(python.version[0] >= 3);
     }
 }
