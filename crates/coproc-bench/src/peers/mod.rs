@@ -1,6 +1,8 @@
 //! The peers that need more than a line to call.
 
 pub(crate) mod boost;
+pub(crate) mod by_hand;
+pub(crate) mod compiled;
 pub(crate) mod copy;
 pub(crate) mod futex;
 pub(crate) mod iceoryx2;
