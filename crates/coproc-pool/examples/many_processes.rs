@@ -1,4 +1,10 @@
 //! Ten processes sleep for half a second each, all at the same time.
+//!
+//! ```text
+//! Sleeping for 0.5 seconds       (10 times)
+//! Finished sleeping              (10 times)
+//! Program finished in 0.514 seconds
+//! ```
 
 use std::time::{Duration, Instant};
 
