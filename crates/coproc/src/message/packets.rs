@@ -8,11 +8,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::{Handle, Parcel};
 use crate::error::{Error, Result};
-use crate::segment::Segment;
+use crate::segment::{Segment, space};
 use crate::sys::socket::{self, MOST_FILES};
 
 /// Longer parcels go in a segment of their own.
 const INLINE: usize = 32 << 10;
+
+/// Before longer ones are taken over, it is asked whether there is memory for them.
+const MANY: u64 = 1 << 20;
 
 /// The first byte of a packet. `MORE` brings nothing but descriptors.
 const WHOLE: u8 = 0;
@@ -154,6 +157,11 @@ impl Packed {
         let bytes = match spill {
             Some(spill) => {
                 let spill = Segment::attach(spill)?;
+                let size = spill.body_size() as u64;
+                if size > MANY {
+                    // Once for the bytes, once for the values that are made of them.
+                    space::check(size.saturating_mul(2), size)?;
+                }
                 Segment::read_frozen(spill.file(), spill.body_size())?.1
             }
             None => bytes.to_vec(),

@@ -86,6 +86,16 @@ impl Parcel {
         parcel
     }
 
+    /// A parcel that holds this message, if there is memory for it.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`].
+    pub fn try_of<M: crate::Message>(message: &M) -> Result<Self> {
+        let mut parcel = Self::default();
+        parcel.fill(|to| message.write(to))?;
+        Ok(parcel)
+    }
+
     /// Appends to it.
     pub fn writer(&mut self) -> Writer<'_> {
         Writer::parcel(self)

@@ -102,13 +102,12 @@ impl Mapping {
 
     fn new(file: OwnedFd, header: Header, registry: &Arc<Registry>, frozen: bool, listed: bool) -> Result<Self> {
         let size = header.size as usize;
+        let failed = Error::os("mapping shared memory (limits: RLIMIT_AS, vm.max_map_count)");
         let map = if frozen {
             // SAFETY: the content is sealed, so nobody changes the bytes behind the slice.
-            Map::Frozen(
-                unsafe { MmapOptions::new().len(size).map_copy_read_only(&file) }.map_err(Error::os("mapping shared memory"))?,
-            )
+            Map::Frozen(unsafe { MmapOptions::new().len(size).map_copy_read_only(&file) }.map_err(failed)?)
         } else {
-            Map::Shared(MmapOptions::new().len(size).map_raw(&file).map_err(Error::os("mapping shared memory"))?)
+            Map::Shared(MmapOptions::new().len(size).map_raw(&file).map_err(failed)?)
         };
         let (file_id, _) = sys::file::identity(file.as_fd()).map_err(Error::os("looking at a descriptor"))?;
         let start = map.start().addr();
