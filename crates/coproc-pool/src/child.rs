@@ -60,14 +60,17 @@ pub(crate) fn enter(parent: u32, channel: &Channel) {
 pub(crate) fn run(channel: Channel, end: End) -> ! {
     // For good: a panic of any thread may want to say something.
     let channel: &'static Channel = Box::leak(Box::new(channel));
-    let report = match open(channel) {
+    let mut report = match open(channel) {
         Ok(Some((entry, arguments))) => entry(arguments, channel),
         // The parent has gone, or thought better of it.
         Ok(None) => sys::leave(1),
         Err(error) => Report::unreadable(error.to_string()),
     };
-    // If the parent has gone meanwhile nobody wants to know.
-    let _ = channel.send(&report);
+    if let Err(error @ Error::NoSpace { .. }) = channel.send(&report) {
+        report = Report::unreadable(error.to_string());
+        let _ = channel.send(&report);
+    }
+    // Else, if it cannot be sent, the parent has gone, and nobody wants to know.
     let code = Report::exit_code(&report);
     match end {
         End::Usual => std::process::exit(code),

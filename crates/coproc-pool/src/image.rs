@@ -41,6 +41,14 @@ fn is_main_executable() -> bool {
     loaded == start() + header().e_phoff as usize
 }
 
+/// Whether the loader was started by name, with this program as its argument (`ld.so PROGRAM`): then it is the loader that
+/// `/proc/self/exe` leads to.
+fn is_argument_of_loader() -> bool {
+    // SAFETY: `getauxval` reads a table that the kernel made. Zero: the kernel has loaded no loader beside the program.
+    let alone = unsafe { libc::getauxval(libc::AT_BASE) == 0 };
+    alone && program_headers().iter().any(|header| header.p_type == libc::PT_INTERP)
+}
+
 /// Whether the process runs with more rights than who started it (setuid and the like).
 pub(crate) fn is_privileged() -> bool {
     // SAFETY: `getauxval` reads a table that the kernel made.
@@ -61,15 +69,19 @@ fn holds_code(address: usize) -> bool {
 /// What a function is called by in another process of this executable.
 ///
 /// # Errors
-/// If it does not lie in the main executable.
+/// If it does not lie in the main executable, or that cannot be executed again.
 pub(crate) fn offset_of(function: usize) -> Result<u64, Error> {
-    if is_main_executable() && holds_code(function) {
-        Ok((function - start()) as u64)
-    } else {
-        Err(Error::other(
+    if !(is_main_executable() && holds_code(function)) {
+        return Err(Error::other(
             "this function lies in a loaded library, not in the main executable: a child process runs the executable and would not find it",
-        ))
+        ));
     }
+    if is_argument_of_loader() {
+        return Err(Error::other(
+            "the dynamic loader was started by name with this program as its argument, so /proc/self/exe is the loader: a child process cannot be started, unless the program is started by its own name",
+        ));
+    }
+    Ok((function - start()) as u64)
 }
 
 /// The address of the function that another process of this executable calls by this offset.

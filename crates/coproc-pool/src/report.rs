@@ -58,6 +58,13 @@ impl<M: Message> Message for Report<M> {
     }
 }
 
+impl<M: Message> Report<M> {
+    /// The report as a parcel, or that there is no memory for it.
+    pub(crate) fn pack(&self) -> Parcel {
+        Parcel::try_of(self).unwrap_or_else(|error| Report::unreadable(error.to_string()))
+    }
+}
+
 impl<M> Report<M> {
     /// The value, or why there is none.
     pub(crate) fn settle(self) -> Result<M, Cause> {

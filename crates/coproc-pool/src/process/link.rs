@@ -32,7 +32,7 @@ impl Link {
     {
         let mut arguments = Parcel::default();
         arguments.fill(|to| F::pack(args, to))?;
-        let entry: Entry = |arguments, _| Parcel::of(&guarded(|| function::<F>().call(arguments)));
+        let entry: Entry = |arguments, _| guarded(|| function::<F>().call(arguments)).pack();
         let (child, channel) = launch::start(entry, settings, arguments)?;
         let child = Child::new(settings.name.clone(), settings.daemon, child);
         if settings.context.wants_answer() {
