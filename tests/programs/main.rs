@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)]
 
+mod hosts;
+mod places;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -75,10 +78,15 @@ fn fixture(name: &str) -> PathBuf {
 
 /// Builds a program of a fixture; the path of its executable, or what cargo said.
 fn try_build(fixture: &Path, bin: &str, options: &[&str]) -> Result<PathBuf, String> {
+    try_build_with(fixture, bin, options, &[])
+}
+
+/// The same, in an environment of which this is a part.
+fn try_build_with(fixture: &Path, bin: &str, options: &[&str], env: &[(&str, &str)]) -> Result<PathBuf, String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--message-format=json-render-diagnostics", "--bin", bin]).args(options);
     // Less to write, and nobody debugs these.
-    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
+    cargo.envs(env.iter().copied()).env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
     let output = cargo.arg("--target-dir").arg(workshop().join("target")).current_dir(fixture).output();
     let output = output.expect("cargo can be started");
     if !output.status.success() {
