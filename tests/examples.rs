@@ -177,7 +177,6 @@ fn sleepers_that_are_joined() {
 }
 
 #[test]
-#[ignore = "the program does not wait for its children yet"]
 fn sleepers_that_nobody_joins() {
     let _watch = watchdog(120, "sleepers");
     let printed = printed_within(0.5..0.8, "sleepers", &[]);
