@@ -116,8 +116,7 @@ fn a_handler_of_the_program_reaps_all_children() {
 
 #[test]
 fn five_hundred_descriptors_are_open() {
-    // Beside standard input, output and error: the channel, the door of who keeps tickets, the registry, its mark of life, two objects.
-    assert_eq!(output(place("descriptors")), "3 standard, 6 more, of 500 leaked: 0\nworks\n");
+    assert_eq!(output(place("descriptors")), "of 500 leaked: 0\nworks\n");
 }
 
 /// As many errors, each of which names the limit, and then all works.
