@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use super::{build, fixture, output, try_build_with, watched};
+use super::{build, fixture, output, places, try_build_with, watched};
 
 /// The program linked into one piece with its C library, or why it cannot be.
 fn in_one_piece(system: &str) -> Result<PathBuf, String> {
@@ -22,10 +22,10 @@ fn works_in_one_piece(system: &str) {
     match in_one_piece(system) {
         Ok(program) => {
             for place in ["plain", "crowd", "heap", "moved", "descriptors"] {
-                let mut command = watched(&program);
-                command.arg(place);
-                let printed = output(command);
-                assert!(printed.ends_with("works\n"), "{place}: {printed}");
+                for exec in [false, true] {
+                    let printed = output(places::by(watched(&program), place, exec));
+                    assert!(printed.ends_with("works\n"), "{place}, executed: {exec}: {printed}");
+                }
             }
         }
         // The target is not installed, or its C library not there to be linked.
@@ -96,7 +96,7 @@ fn loader() -> Option<&'static Path> {
 fn started_by_the_loader() {
     let Some(loader) = loader() else { return eprintln!("not tested: the loader is not where it mostly is") };
     let mut command = watched(loader);
-    command.arg(super::places::program()).arg("plain");
+    command.arg(places::program()).arg("plain");
     let result = command.output().expect("the loader can be started");
     let said = String::from_utf8_lossy(&result.stderr);
     // A child could not know which program the loader shall load.
