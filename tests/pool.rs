@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use coproc::{Error, Event, Message, Mutex, Queue, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Pool, PoolError, Process};
-use coproc_tests::{End, events, kill, pause, stop, until, wait, watchdog};
+use coproc_tests::{End, events, kill, pause, stop, until, wait, watchdog, zygote};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -479,7 +479,9 @@ fn workers_that_never_start_are_an_error_not_a_storm() -> Result<()> {
         let workers = pids_of(&pool);
         // SAFETY: nobody else in this process reads or writes the environment but through `std::env`, which has a lock for it.
         unsafe { std::env::set_var(END_EARLY, "1") };
-        workers.iter().for_each(|&pid| kill(pid));
+        // What starts the workers has begun already.
+        zygote().into_iter().chain(workers).for_each(kill);
+        assert_eq!(Process::spawn(square, (3,))?.join().unwrap_err().cause, Cause::Exited { code: 7 });
         match pool.map(square, 0..10) {
             Err(PoolError::CrashLoop { deaths, cause, .. }) => {
                 assert!((1..100).contains(&deaths) && cause == Cause::Exited { code: 7 })

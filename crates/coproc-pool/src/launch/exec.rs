@@ -68,11 +68,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
     let child = Child::new(pid, pidfd, &keeper)?;
     // It has not begun: without this it leaves.
     opening.context = origin.differences(&status)?.then(asked);
-    match opening.send(arguments, &ours) {
-        // It has ended already. The caller will learn that from the child.
-        Err(Error::Os(_, error)) if error.raw_os_error() == Some(libc::EPIPE) => {}
-        sent => sent?,
-    }
+    opening.send(arguments, &ours)?;
     Ok((child, ours))
 }
 

@@ -49,10 +49,7 @@ pub(super) unsafe fn start(opening: &mut Opening, asked: &Context, arguments: &m
             };
             let child = Child::new(pid, pidfd, &keeper)?;
             opening.context = asked.clone();
-            match opening.send(arguments, &ours) {
-                Err(Error::Os(_, error)) if error.raw_os_error() == Some(libc::EPIPE) => {}
-                sent => sent?,
-            }
+            opening.send(arguments, &ours)?;
             Ok((child, ours))
         }
     }

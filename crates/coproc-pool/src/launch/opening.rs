@@ -1,7 +1,7 @@
 //! What a child is told, in the parcel of its arguments.
 
 use coproc::__private::Parcel;
-use coproc::{Message, Result};
+use coproc::{Error, Message, Result};
 
 use crate::channel::Channel;
 use crate::context::Context;
@@ -28,14 +28,18 @@ impl Opening {
         arguments.bytes.extend(handles.to_ne_bytes());
     }
 
-    /// Sends arguments with this.
+    /// Sends arguments with this. To a child that has ended already, which who waits for it will learn, nothing is sent.
     pub(crate) fn send(&self, arguments: &mut Parcel, channel: &Channel) -> Result<()> {
         let (bytes, handles) = (arguments.bytes.len(), arguments.handles.len());
         self.append_to(arguments);
         let sent = channel.send(arguments);
         arguments.bytes.truncate(bytes);
         arguments.handles.truncate(handles);
-        sent
+        match sent {
+            // Reset: it had not read what was sent before.
+            Err(Error::Os(_, error)) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
+            sent => sent,
+        }
     }
 
     /// Takes it out again, which leaves the arguments; `None` if there is none.

@@ -234,11 +234,8 @@ impl Zygote {
             return Ok(false);
         }
         opening.context = self.origin.differences(&status)?.then(asked);
-        match opening.send(arguments, channel) {
-            // There is nobody; the missing word of the child will say so.
-            Err(Error::Os(_, error)) if error.raw_os_error() == Some(libc::EPIPE) => Ok(true),
-            sent => sent.map(|()| true),
-        }
+        // If there is nobody, the missing word of the child will say so.
+        opening.send(arguments, channel).map(|()| true)
     }
 }
 
