@@ -10,9 +10,11 @@ use coproc::__private::on_fork;
 use super::lifeline::LIFELINE;
 use super::zygote::ZYGOTE;
 use crate::keeper::KEEPERS;
+use crate::process::CHILDREN;
 
 extern "C" fn before_fork() {
     // In the order in which they are taken elsewhere.
+    CHILDREN.hold();
     ZYGOTE.hold();
     KEEPERS.hold();
     LIFELINE.hold();
@@ -22,6 +24,7 @@ extern "C" fn after_fork() {
     LIFELINE.release(|_| ());
     KEEPERS.release(|_| ());
     ZYGOTE.release(|_| ());
+    CHILDREN.release(|_| ());
 }
 
 /// From now on the tables are whole in every forked copy.

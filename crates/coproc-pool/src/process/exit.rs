@@ -11,8 +11,10 @@
 #![allow(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError, Weak};
+use std::sync::{MutexGuard, Weak};
 use std::time::{Duration, Instant};
+
+use coproc::__private::ForkLock;
 
 use super::Child;
 use crate::keeper;
@@ -21,12 +23,14 @@ use crate::keeper;
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The children of this process that may still run.
-struct Children {
+pub(crate) struct Children {
     /// The process whose they are: a forked copy finds its parent's here.
     parent: u32,
     all: Vec<Entry>,
     /// When there are so many, those that have ended are let go.
     most: usize,
+    /// Whether the exit waits for them: a forked copy has that from its parent.
+    at_exit: bool,
 }
 
 /// A child. As long as it runs, the keeper has it; once it has ended, this keeps none of its descriptors open.
@@ -43,16 +47,16 @@ impl Entry {
     }
 }
 
-static CHILDREN: Mutex<Children> = Mutex::new(Children { parent: 0, all: Vec::new(), most: 0 });
+pub(crate) static CHILDREN: ForkLock<Children> = ForkLock::new(Children { parent: 0, all: Vec::new(), most: 0, at_exit: false });
 
-/// The process that `CHILDREN` is of, to be read without the lock: in a forked copy nobody might ever release that.
+/// The process that `CHILDREN` is of, to be read without the lock.
 static PARENT: AtomicU32 = AtomicU32::new(0);
 
 fn children() -> MutexGuard<'static, Children> {
-    let mut children = CHILDREN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut children = CHILDREN.lock();
     let this = std::process::id();
     if children.parent != this {
-        *children = Children { parent: this, all: Vec::new(), most: 16 };
+        *children = Children { parent: this, all: Vec::new(), most: 16, at_exit: children.at_exit };
         PARENT.store(this, Ordering::Relaxed);
     }
     children
@@ -60,12 +64,11 @@ fn children() -> MutexGuard<'static, Children> {
 
 /// Notes a child that was started.
 pub(crate) fn enter(child: &Child) {
-    static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| {
-        // SAFETY: it is a function of this program, which is not unloaded: a library that can be has no children to start.
-        let _ = unsafe { libc::atexit(at_exit) };
-    });
     let mut children = children();
+    if !children.at_exit {
+        // SAFETY: it is a function of this program, which is not unloaded: a library that can be has no children to start.
+        children.at_exit = unsafe { libc::atexit(at_exit) } == 0;
+    }
     if children.all.len() >= children.most {
         children.all.retain(|entry| entry.running().is_some());
         children.most = 16.max(2 * children.all.len());

@@ -21,7 +21,7 @@ use std::time::Duration;
 use coproc::{Message, Result, Waitable};
 
 pub use builder::Builder;
-pub(crate) use exit::{enter, see_children_off};
+pub(crate) use exit::{CHILDREN, enter, see_children_off};
 pub use handle::Child;
 pub use relatives::{Parent, active_children, current_name, interrupted, parent};
 pub use scope::{Scope, ScopedProcess, scope};
