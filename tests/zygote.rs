@@ -34,6 +34,7 @@ fn check(what: &str, code: impl Into<i64>) {
 /// Starts a child by the zygote, which is there afterwards.
 fn warm_up() -> Result<u32> {
     Process::spawn(|| (), ())?.join()?;
+    Process::spawn(|| (), ())?.join()?;
     Ok(zygote().expect("a zygote"))
 }
 
@@ -201,8 +202,10 @@ fn a_killed_zygote_is_replaced() -> Result<()> {
         for _ in 0..5 {
             let before = warm_up()?;
             kill(before);
+            // The first child was made before.
             assert_eq!(Process::spawn(|a: u32| a + 1, (4,))?.join()?, 5);
-            until("another one is there", || zygote().is_some_and(|now| now != before));
+            assert_eq!(Process::spawn(|a: u32| a + 1, (5,))?.join()?, 6);
+            assert!(zygote().is_some_and(|now| now != before));
             until("the killed one was reaped", || state_of(before).is_none());
         }
         // Children are none of its business.
@@ -228,11 +231,8 @@ fn kill_at_random(stop: &AtomicBool) -> u32 {
         // Only threads of this process that are keepers have children; all of these are ours.
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let pids = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let pids: Vec<u32> =
-            pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
-        let named = |pid: &&u32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim_end() == "coproc-zygote")
-        };
+        let pids: Vec<u32> = pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        let named = |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("coproc-"));
         let named: Vec<_> = pids.iter().filter(named).collect();
         if let Some(&&pid) = named.get(random.below(named.len().max(1) as u64) as usize) {
             // It may have ended meanwhile; nobody else in this process gets its number so soon.

@@ -191,13 +191,16 @@ impl End {
     }
 }
 
-/// The children of this process, with their state: 'Z' has ended and nobody has waited for it. Without its zygote, as long as that lives.
+/// The children of this process, with their state: 'Z' has ended and nobody has waited for it. Without its zygote and the child that is kept ready, as
+/// long as these live.
 ///
 /// # Panics
 /// Without `/proc`.
 pub fn children() -> Vec<(u32, char)> {
     let zygote = zygote();
-    all_children().into_iter().filter(|&(pid, _)| Some(pid) != zygote).map(|(pid, (state, _))| (pid, state)).collect()
+    let spare = |state, name: &str| state != 'Z' && name == "coproc-spare";
+    let all = all_children().into_iter().filter(|(pid, (state, name))| Some(*pid) != zygote && !spare(*state, name));
+    all.map(|(pid, (state, _))| (pid, state)).collect()
 }
 
 /// The process from which this one starts its children, if it has one.

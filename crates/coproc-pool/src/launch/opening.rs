@@ -28,8 +28,8 @@ impl Opening {
         arguments.bytes.extend(handles.to_ne_bytes());
     }
 
-    /// Sends arguments with this. To a child that has ended already, which who waits for it will learn, nothing is sent.
-    pub(crate) fn send(&self, arguments: &mut Parcel, channel: &Channel) -> Result<()> {
+    /// Sends arguments with this. `false` if the child has ended already: who waits for it will learn that.
+    pub(crate) fn send(&self, arguments: &mut Parcel, channel: &Channel) -> Result<bool> {
         let (bytes, handles) = (arguments.bytes.len(), arguments.handles.len());
         self.append_to(arguments);
         let sent = channel.send(arguments);
@@ -37,8 +37,8 @@ impl Opening {
         arguments.handles.truncate(handles);
         match sent {
             // Reset: it had not read what was sent before.
-            Err(Error::Os(_, error)) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(()),
-            sent => sent,
+            Err(Error::Os(_, error)) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(false),
+            sent => sent.map(|()| true),
         }
     }
 

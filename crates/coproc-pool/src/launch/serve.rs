@@ -3,17 +3,21 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coproc::__private::adopt_family;
+use coproc::__private::{adopt_family, socket};
 use coproc::Result;
 
 use super::board::Board;
 use super::lifeline;
-use super::zygote::{Hello, READY, Request};
+use super::zygote::{Offer, READY};
 use crate::channel::Channel;
 use crate::child;
 use crate::sys::{self, clone::Thread};
+
+/// The names of the zygote, and of a child that nobody has taken yet.
+const NAME: &str = "coproc-zygote";
+const SPARE: &str = "coproc-spare";
 
 /// What it needs.
 struct Zygote {
@@ -26,7 +30,7 @@ struct Zygote {
 
 /// Serves the program of this process id, which is the parent. Returns in each child, with its channel.
 pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
-    sys::set_thread_name("coproc-zygote");
+    sys::set_thread_name(NAME);
     if !lifeline::hold(parent, None) {
         sys::leave(1);
     }
@@ -34,24 +38,14 @@ pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
         Ok(zygote) => zygote,
         Err(()) => sys::leave(1),
     };
-    loop {
-        let Some((request, channel)) = zygote.request() else { sys::leave(0) };
-        let Some(note) = zygote.board.word(request.note) else { continue };
-        // SAFETY: this process has one thread (`Zygote::new` has looked, and nobody else's code has run since), and the note is an atomic word.
-        match unsafe { zygote.thread.copy(note.as_ptr()) } {
-            Ok(false) => {}
-            Ok(true) => {
-                child_begins(parent, zygote, &channel);
-                return channel;
-            }
-            Err(error) => {
-                let refused = Hello::refused(&error);
-                let _ = channel.send_files(&refused.to_bytes(), &[]);
-            }
+    while zygote.is_asked() {
+        if let Some(channel) = zygote.make() {
+            zygote.begin(parent);
+            return channel;
         }
-        drop(channel);
         zygote.renew();
     }
+    sys::leave(0)
 }
 
 impl Zygote {
@@ -78,6 +72,9 @@ impl Zygote {
         let board = Board::attach(&board).map_err(|error| os("mapping shared memory", error))?;
         let thread =
             Thread::current().ok_or_else(|| coproc::Error::other("the C library does not say where it keeps its thread's id"))?;
+        if !sys::clone::can_copy() {
+            return Err(coproc::Error::other("the system has no clone3, or does not allow it"));
+        }
         let threads = std::fs::read_dir("/proc/self/task").map_err(|error| os("counting threads", error))?.count();
         if threads != 1 {
             return Err(coproc::Error::other("a constructor of this program starts threads"));
@@ -91,19 +88,42 @@ impl Zygote {
         Ok((board, thread, sys::life::deadly(life.as_fd()).ok()))
     }
 
-    /// The next request, with the child's end of its channel; `None` if the program is gone.
-    fn request(&self) -> Option<(Request, Channel)> {
-        loop {
-            let mut bytes = [0; Request::SIZE];
-            let (len, files) = self.program.recv_files(&mut bytes, true).ok()??;
-            if len == 0 {
-                return None;
-            }
-            // Without the channel there was no descriptor for it. That it is closed tells who asked.
-            if let (Some(request), Some(file)) = (Request::parse(&bytes[..len]), files.into_iter().next()) {
-                return Some((request, Channel::from_file(file)));
-            }
+    /// Waits until the program asks for a child; `false` if it is gone.
+    fn is_asked(&self) -> bool {
+        matches!(self.program.recv_files(&mut [0], true), Ok(Some((1.., _))))
+    }
+
+    /// Makes a child, and says so; in the child, its end of the channel.
+    fn make(&self) -> Option<Channel> {
+        let (number, note) = self.board.attempt();
+        let made = socket::pair().and_then(|(ours, theirs)| {
+            // SAFETY: this process has one thread (`prepare` has looked, and nobody else's code has run since), and the note is an atomic word.
+            let made = unsafe { self.thread.copy(note) }?;
+            Ok((made, ours, theirs))
+        });
+        match made {
+            Ok((None, _, theirs)) => return Some(Channel::from_file(theirs)),
+            Ok((Some((pid, pidfd)), ours, _)) => self.say(Offer::child(number, pid), &[pidfd.as_fd(), ours.as_fd()]),
+            Err(error) => self.say(Offer::refused(number, &error), &[]),
         }
+        None
+    }
+
+    fn say(&self, offer: Offer, files: &[BorrowedFd<'_>]) {
+        // Who does not hear it is gone, and the next look tells.
+        let _ = self.program.send_files(&offer.to_bytes(), files);
+    }
+
+    /// What a child does before anything else: lives no longer than its parent, and has nothing of the zygote's.
+    fn begin(self, parent: u32) {
+        let Self { program, board, deadly, .. } = self;
+        drop(program);
+        // It is not mapped here.
+        std::mem::forget(board);
+        if !lifeline::hold(parent, deadly) {
+            sys::leave(1);
+        }
+        sys::set_thread_name(SPARE);
     }
 
     /// Opens the lifeline for the next child, while the last one runs.
@@ -112,27 +132,5 @@ impl Zygote {
         if next.is_some() {
             self.deadly = next;
         }
-    }
-}
-
-/// What a child does before anything else: lives no longer than its parent, has nothing of the zygote's, and says that it is there.
-fn child_begins(parent: u32, zygote: Zygote, channel: &Channel) {
-    let Zygote { program, board, deadly, .. } = zygote;
-    drop(program);
-    // It is not mapped here.
-    std::mem::forget(board);
-    if !lifeline::hold(parent, deadly) {
-        sys::leave(1);
-    }
-    let me = rustix::process::getpid();
-    let said = match sys::pidfd(me) {
-        Ok(file) => channel.send_files(&Hello::here(me).to_bytes(), &[file.as_fd()]),
-        Err(error) => {
-            let _ = channel.send_files(&Hello::refused(&error).to_bytes(), &[]);
-            Err(error)
-        }
-    };
-    if said.is_err() {
-        sys::leave(1);
     }
 }

@@ -2,19 +2,19 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use coproc::__private::{ForkLock, Parcel, family};
 use coproc::{Error, Result};
 use rustix::process::Pid;
 
-use super::board::{Board, Note};
+use super::board::Board;
 use super::lifeline::Lifeline;
 use super::rights::{self, Rights};
 use super::{Opening, exec, refused};
 use crate::channel::Channel;
 use crate::context::{Context, Origin};
-use crate::keeper::{self, Child, Keeper};
+use crate::keeper::{self, Child, Keeper, lock};
 use crate::sys;
 
 /// What the zygote says when it is ready. Anything else says why it cannot be.
@@ -23,55 +23,41 @@ pub(super) const READY: &str = "ready";
 /// How often a child is asked for, of a new zygote each time, before it is started without.
 const TRIES: usize = 3;
 
-/// What is asked of the zygote, in one packet, with the child's end of its channel.
+/// What the zygote says of a child that it was asked for, in one packet. With a child come its descriptor and the program's end of its channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Request {
-    /// Where on the board to note the child's process id.
-    pub(super) note: u16,
-}
-
-impl Request {
-    pub(super) const SIZE: usize = 2;
-
-    fn to_bytes(self) -> [u8; Self::SIZE] {
-        self.note.to_ne_bytes()
-    }
-
-    pub(super) fn parse(packet: &[u8]) -> Option<Self> {
-        Some(Self { note: u16::from_ne_bytes(packet.try_into().ok()?) })
-    }
-}
-
-/// The first packet that comes out of a channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Hello {
-    /// The child, whose descriptor comes with it.
+pub(super) struct Offer {
+    /// The number of the attempt.
+    number: u32,
+    /// The child.
     pid: i32,
     /// Why there is none, if not 0.
     error: i32,
 }
 
-impl Hello {
-    const SIZE: usize = 8;
+impl Offer {
+    const SIZE: usize = 12;
 
-    pub(super) fn here(pid: Pid) -> Self {
-        Self { pid: pid.as_raw_nonzero().get(), error: 0 }
+    pub(super) fn child(number: u32, pid: Pid) -> Self {
+        Self { number, pid: pid.as_raw_nonzero().get(), error: 0 }
     }
 
-    pub(super) fn refused(error: &io::Error) -> Self {
-        Self { pid: 0, error: error.raw_os_error().unwrap_or(libc::EIO) }
+    pub(super) fn refused(number: u32, error: &io::Error) -> Self {
+        Self { number, pid: 0, error: error.raw_os_error().unwrap_or(libc::EIO) }
     }
 
     pub(super) fn to_bytes(self) -> [u8; Self::SIZE] {
         let mut bytes = [0; Self::SIZE];
-        bytes[..4].copy_from_slice(&self.pid.to_ne_bytes());
-        bytes[4..].copy_from_slice(&self.error.to_ne_bytes());
+        bytes[..4].copy_from_slice(&self.number.to_ne_bytes());
+        bytes[4..8].copy_from_slice(&self.pid.to_ne_bytes());
+        bytes[8..].copy_from_slice(&self.error.to_ne_bytes());
         bytes
     }
 
     fn parse(packet: &[u8]) -> Option<Self> {
-        let (pid, error) = packet.split_first_chunk()?;
-        Some(Self { pid: i32::from_ne_bytes(*pid), error: i32::from_ne_bytes(error.try_into().ok()?) })
+        let (number, rest) = packet.split_first_chunk()?;
+        let (pid, error) = rest.split_first_chunk()?;
+        let number = u32::from_ne_bytes(*number);
+        Some(Self { number, pid: i32::from_ne_bytes(*pid), error: i32::from_ne_bytes(error.try_into().ok()?) })
     }
 }
 
@@ -82,6 +68,8 @@ pub(super) struct Zygote {
     pid: u32,
     /// Closed with the last caller who uses it; then it leaves.
     socket: Channel,
+    /// The number of the last attempt of which it has said what came of it. Locked by the thread that receives.
+    taken: Mutex<u32>,
     board: Board,
     keeper: Arc<Keeper>,
     rights: Rights,
@@ -101,25 +89,72 @@ pub(super) enum State {
 
 pub(super) static ZYGOTE: ForkLock<State> = ForkLock::new(State::None);
 
-/// What became of a request.
-enum Answer {
-    Child(Pid, OwnedFd, Channel),
-    /// There is no child, and will be none: the zygote, or the child, died before it said a word.
+/// A child that waits to be told what it shall be.
+#[derive(Debug)]
+struct Spare {
+    pid: Pid,
+    pidfd: OwnedFd,
+    channel: Channel,
+}
+
+/// What a look for a spare child gave.
+enum Taken {
+    Spare(Spare),
+    /// There is none, and why.
+    Refused(io::Error),
+    /// The zygote is gone.
     Gone,
-    /// The caller may not do what the zygote may, or more.
+}
+
+/// Whether a spare child may be told what to run.
+enum Told {
+    Yes,
+    /// It may do what the caller may not, or the other way round. It was told nothing.
     Differs,
+    /// It has ended, and ran nothing.
+    Ended,
 }
 
 /// Starts a child by the zygote; `None` if that cannot be done in this program, or not now.
 pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parcel) -> Result<Option<(Arc<Child>, Channel)>> {
-    for _ in 0..TRIES {
+    let mut refusals = 0;
+    let mut tries = 0;
+    while tries < TRIES {
+        tries += 1;
         let Some(zygote) = current()? else { return Ok(None) };
-        match zygote.ask(opening, asked, arguments)? {
-            Answer::Child(pid, pidfd, channel) => return Ok(Some((Child::new(pid, Some(pidfd), &zygote.keeper)?, channel))),
-            Answer::Gone | Answer::Differs => retire(&zygote),
+        let taken = zygote.take()?;
+        // The next caller's is made when this one has what it came for, or has failed.
+        let _next = Next(&zygote);
+        match taken {
+            Taken::Gone => retire(&zygote),
+            // That was made ready some time ago, and things may have changed.
+            Taken::Refused(_) if refusals == 0 => {
+                refusals += 1;
+                tries -= 1;
+            }
+            Taken::Refused(error) => return Err(refused(error)),
+            Taken::Spare(spare) => {
+                let told = zygote.tell(opening, asked, arguments, &spare.channel);
+                // If it was told nothing it leaves, and its keeper sees to the rest.
+                let child = Child::new(spare.pid, Some(spare.pidfd), &zygote.keeper)?;
+                match told? {
+                    Told::Yes => return Ok(Some((child, spare.channel))),
+                    Told::Differs => retire(&zygote),
+                    Told::Ended => {}
+                }
+            }
         }
     }
     Ok(None)
+}
+
+/// Asks for another child when this is dropped.
+struct Next<'a>(&'a Zygote);
+
+impl Drop for Next<'_> {
+    fn drop(&mut self) {
+        self.0.ask();
+    }
 }
 
 /// The zygote; starts one if there is none. `None` if there cannot be one.
@@ -156,6 +191,8 @@ fn retire(zygote: &Arc<Zygote>) {
     let mut state = ZYGOTE.lock();
     if matches!(&*state, State::Some(now) if Arc::ptr_eq(now, zygote)) {
         *state = State::None;
+        drop(state);
+        zygote.dismiss();
     }
 }
 
@@ -191,78 +228,81 @@ impl Zygote {
         Ok(match &word[..len] {
             [] => Started::Died,
             word if word == READY.as_bytes() => {
-                Started::Ready(Self { pid: std::process::id(), socket: ours, board, keeper, rights, origin })
+                let zygote = Self { pid: std::process::id(), socket: ours, taken: Mutex::new(0), board, keeper, rights, origin };
+                zygote.ask();
+                Started::Ready(zygote)
             }
             _ => Started::Cannot,
         })
     }
 
-    /// Asks for a child. While the zygote makes it, looks what the child must be told, and whether it may be what it then is.
-    fn ask(&self, opening: &mut Opening, asked: &Context, arguments: &mut Parcel) -> Result<Answer> {
-        let (ours, theirs) = Channel::pair()?;
-        let note = self.board.take();
-        // There will be a descriptor of the child.
-        let place = rustix::io::fcntl_dupfd_cloexec(&ours, 3)
-            .map_err(|error| Error::from_os("watching a child process", error.into()))?;
-        let request = Request { note: note.number };
-        if self.socket.send_files(&request.to_bytes(), &[theirs.as_fd()]).is_err() {
-            return Ok(Answer::Gone);
-        }
-        drop(theirs);
-        let told = self.tell(opening, asked, arguments, &ours);
-        if !matches!(told, Ok(true)) {
-            // It will not begin.
-            ours.end_sending();
-        }
-        drop(place);
-        match (told, hello(&ours, &note)?) {
-            (Ok(true), Some((pid, pidfd))) => Ok(Answer::Child(pid, pidfd, ours)),
-            (Ok(true), None) => Ok(Answer::Gone),
-            (told, child) => {
-                if let Some((pid, pidfd)) = child {
-                    Child::new(pid, Some(pidfd), &self.keeper)?;
-                }
-                told.map(|_| Answer::Differs)
+    /// Asks for a child.
+    fn ask(&self) {
+        // If it is gone, whoever waits for that child learns it.
+        let _ = self.socket.send_files(&[0], &[]);
+    }
+
+    /// Takes a child that was asked for. Each caller asks for one afterwards, and there is one more from the start.
+    fn take(&self) -> Result<Taken> {
+        // There will be two descriptors.
+        let places = [self.place()?, self.place()?];
+        let mut taken = lock(&self.taken);
+        drop(places);
+        self.next(&mut taken)
+    }
+
+    fn place(&self) -> Result<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(&self.socket, 3).map_err(|error| Error::from_os("watching a child process", error.into()))
+    }
+
+    /// Waits for what the zygote says next. `taken` is the number of the last attempt of which it has said what came of it.
+    fn next(&self, taken: &mut u32) -> Result<Taken> {
+        let mut bytes = [0; Offer::SIZE];
+        let received = self.socket.recv_files(&mut bytes, true);
+        let (len, files) = received.map_err(|error| Error::from_os("receiving from the zygote", error))?.unwrap_or_default();
+        let Some(offer) = Offer::parse(&bytes[..len]) else { return Ok(Taken::Gone) };
+        *taken = offer.number;
+        let Some(pid) = Pid::from_raw(offer.pid) else {
+            return Ok(Taken::Refused(io::Error::from_raw_os_error(offer.error)));
+        };
+        let mut files = files.into_iter();
+        match (files.next(), files.next()) {
+            (Some(pidfd), Some(channel)) => Ok(Taken::Spare(Spare { pid, pidfd, channel: Channel::from_file(channel) })),
+            // Other threads have taken the places that were kept for it.
+            _ => {
+                sys::end(pid);
+                Ok(Taken::Refused(io::Error::from_raw_os_error(libc::EMFILE)))
             }
         }
     }
 
-    /// Sends the child what it needs to begin. `false` if it must not: then it has got nothing.
-    fn tell(&self, opening: &mut Opening, asked: &Context, arguments: &mut Parcel, channel: &Channel) -> Result<bool> {
+    /// Lets it go, and the children that it has made for nobody.
+    fn dismiss(&self) {
+        self.socket.end_sending();
+        let mut taken = lock(&self.taken);
+        loop {
+            match self.next(&mut taken) {
+                Ok(Taken::Gone) => break,
+                // It reads the end of its channel, and leaves.
+                Ok(Taken::Spare(Spare { pid, pidfd, .. })) => drop(Child::new(pid, Some(pidfd), &self.keeper)),
+                Ok(Taken::Refused(_)) | Err(_) => {}
+            }
+        }
+        // It may have been killed when it had made a child, before it could say so.
+        let (last, pid) = self.board.last();
+        if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| last > *taken) {
+            sys::wait_for(pid);
+        }
+    }
+
+    /// Sends the child what it needs to begin, if it may.
+    fn tell(&self, opening: &mut Opening, asked: &Context, arguments: &mut Parcel, channel: &Channel) -> Result<Told> {
         let status = rights::status()?;
         if !Rights::of(&status)?.are(&self.rights) {
-            return Ok(false);
+            return Ok(Told::Differs);
         }
         opening.context = self.origin.differences(&status)?.then(asked);
-        // If there is nobody, the missing word of the child will say so.
-        opening.send(arguments, channel).map(|()| true)
-    }
-}
-
-/// Waits for the child's first word; `None` if there is no child any more.
-fn hello(channel: &Channel, note: &Note<'_>) -> Result<Option<(Pid, OwnedFd)>> {
-    let mut bytes = [0; Hello::SIZE];
-    let (len, files) = channel.recv_files(&mut bytes, true).ok().flatten().unwrap_or_default();
-    let pid = || Pid::from_raw(note.pid().cast_signed());
-    match Hello::parse(&bytes[..len]) {
-        Some(Hello { error: 0, pid }) => match (Pid::from_raw(pid), files.into_iter().next()) {
-            (Some(pid), Some(file)) => Ok(Some((pid, file))),
-            // Another thread has taken the place that was kept for it.
-            (Some(pid), None) => {
-                sys::end(pid);
-                Err(Error::from_os("watching a child process", io::Error::from_raw_os_error(libc::EMFILE)))
-            }
-            (None, _) => Err(Error::Corrupted),
-        },
-        Some(Hello { error, .. }) => {
-            // Unless there was none, it leaves.
-            pid().map(sys::wait_for);
-            Err(refused(io::Error::from_raw_os_error(error)))
-        }
-        None => {
-            pid().map(sys::wait_for);
-            Ok(None)
-        }
+        Ok(if opening.send(arguments, channel)? { Told::Yes } else { Told::Ended })
     }
 }
 
@@ -272,13 +312,10 @@ mod tests {
 
     #[test]
     fn packets_come_back() {
-        let request = Request { note: 1023 };
-        assert_eq!(Request::parse(&request.to_bytes()), Some(request));
-        assert_eq!(Request::parse(&[1]), None);
-        for hello in [Hello::here(Pid::from_raw(4_000_000).unwrap()), Hello::refused(&io::Error::from_raw_os_error(libc::EAGAIN))]
-        {
-            assert_eq!(Hello::parse(&hello.to_bytes()), Some(hello));
-            assert_eq!(Hello::parse(&hello.to_bytes()[1..]), None);
+        let child = Offer::child(7, Pid::from_raw(4_000_000).unwrap());
+        for offer in [child, Offer::refused(u32::MAX, &io::Error::from_raw_os_error(libc::EAGAIN))] {
+            assert_eq!(Offer::parse(&offer.to_bytes()), Some(offer));
+            assert_eq!(Offer::parse(&offer.to_bytes()[1..]), None);
         }
     }
 }

@@ -2,9 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_long};
+use std::ffi::c_int;
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::ptr;
+
+use rustix::process::Pid;
 
 /// The word in which the C library keeps the id of its only thread, and the list of that thread's robust locks: what the kernel must be told of
 /// a copy of the process that the C library does not make itself.
@@ -38,8 +41,8 @@ impl Thread {
         (got == 0).then_some(Self { id, robust_list, robust_size })
     }
 
-    /// Makes a copy of this process, of this thread, whose parent is this process's parent. The kernel writes its id to `note` before it runs. `true` in the
-    /// copy.
+    /// Makes a copy of this process, of this thread, whose parent is this process's parent: here, with a descriptor of it; in the copy, `None`. The kernel
+    /// writes its id to `note` before it runs.
     ///
     /// The functions that others have registered for `fork(3)` are not called.
     ///
@@ -48,28 +51,57 @@ impl Thread {
     ///
     /// # Safety
     /// This is the only thread of the process, and `note` may be written to.
-    pub(crate) unsafe fn copy(self, note: *mut u32) -> io::Result<bool> {
+    pub(crate) unsafe fn copy(self, note: *mut u32) -> io::Result<Option<(Pid, OwnedFd)>> {
         let flags = libc::CLONE_PARENT
+            | libc::CLONE_PIDFD
             | libc::CLONE_PARENT_SETTID
             | libc::CLONE_CHILD_SETTID
-            | libc::CLONE_CHILD_CLEARTID
-            | libc::SIGCHLD;
-        let (none, id) = (ptr::null_mut::<libc::c_void>(), self.id);
-        // The last two are the other way round on other architectures.
-        #[cfg(target_arch = "x86_64")]
-        let (fourth, fifth) = (id.cast::<libc::c_void>(), none);
-        #[cfg(not(target_arch = "x86_64"))]
-        let (fourth, fifth) = (none, id.cast::<libc::c_void>());
+            | libc::CLONE_CHILD_CLEARTID;
+        let mut pidfd: c_int = -1;
+        let arguments = Arguments {
+            flags: flags.cast_unsigned().into(),
+            pidfd: (&raw mut pidfd).expose_provenance() as u64,
+            child_tid: self.id.expose_provenance() as u64,
+            parent_tid: note.expose_provenance() as u64,
+            // It is the one of this process, which cannot be chosen.
+            exit_signal: 0,
+            ..Arguments::default()
+        };
         // SAFETY: without a stack and without CLONE_VM it is a fork: the copy goes on here, with memory of its own. No other thread could hold
         // what the copy needs, as the caller says. The kernel writes the copy's id to `note` here, and to the C library's word there.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, c_long::from(flags), none, note, fourth, fifth) };
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<Arguments>()) };
         if pid < 0 {
             return Err(io::Error::last_os_error());
         }
         if pid == 0 {
             // SAFETY: the list is the one of this thread, which the kernel has not taken over into the copy.
             unsafe { libc::syscall(libc::SYS_set_robust_list, self.robust_list, self.robust_size) };
+            return Ok(None);
         }
-        Ok(pid == 0)
+        // SAFETY: the kernel has just opened it, and nobody else owns it.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        let pid = c_int::try_from(pid).ok().and_then(Pid::from_raw);
+        pid.map(|pid| Some((pid, pidfd))).ok_or_else(|| io::ErrorKind::Other.into())
     }
+}
+
+/// Whether the system can do that: it may be too old, or a filter for system calls may not know the call.
+pub(crate) fn can_copy() -> bool {
+    // SAFETY: without arguments it only says that they are wrong.
+    let code = unsafe { libc::syscall(libc::SYS_clone3, ptr::null::<Arguments>(), 0_usize) };
+    code < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::EINVAL)
+}
+
+/// The first version of `struct clone_args`.
+#[repr(C)]
+#[derive(Default)]
+struct Arguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
 }
