@@ -32,6 +32,13 @@ const ROOM: usize = 32 << 10;
 /// How far from the stack pointer a fault is one of the stack: its frames are touched page by page as they grow.
 const NEAR: usize = 64 << 10;
 
+/// Does in the zygote what its children inherit.
+pub(crate) fn prepare() {
+    if !has_other_stack() {
+        take_other_stack();
+    }
+}
+
 /// Has the calling thread's overflows noticed from now on. Where that cannot be had, they are deaths by `SIGSEGV` without a word.
 pub(crate) fn watch(me: &'static Me) {
     let text = format!("process '{}' (pid {}) has overflowed its stack\n", me.name, std::process::id());

@@ -56,6 +56,7 @@ mod fork;
 mod forked;
 pub(crate) mod lifeline;
 mod opening;
+mod rehearsal;
 pub(crate) mod rights;
 pub(crate) mod serve;
 mod zygote;

@@ -21,7 +21,7 @@ const FOOTER: usize = size_of::<u64>() + size_of::<u32>();
 
 impl Opening {
     /// Adds this to arguments.
-    fn append_to(&self, arguments: &mut Parcel) {
+    pub(super) fn append_to(&self, arguments: &mut Parcel) {
         let (bytes, handles) = (arguments.bytes.len() as u64, arguments.handles.len() as u32);
         self.write(&mut arguments.writer());
         arguments.bytes.extend(bytes.to_ne_bytes());

@@ -12,8 +12,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rights {
     /// Users, groups and capabilities, in the kernel's words.
-    credentials: Vec<String>,
-    namespaces: Vec<Vec<u8>>,
+    credentials: String,
+    namespaces: Vec<u8>,
     /// Device, inode and mount of the root folder; the mounts of two mount namespaces differ.
     root: (u32, u32, u64, u64),
     /// Whether the thread has a filter for system calls that the program had not when it began. Two such filters cannot be compared.
@@ -44,13 +44,23 @@ pub(crate) fn note_filters() {
 /// # Errors
 /// If `/proc` is not mounted.
 pub(crate) fn status() -> Result<String> {
-    let mut text = String::new();
-    let file = rustix::fs::open("/proc/thread-self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
-    let file = file.map_err(|error| Error::from_os("opening /proc/thread-self/status", error.into()))?;
-    text.reserve(4096);
-    io::Read::read_to_string(&mut std::fs::File::from(file), &mut text)
-        .map_err(|error| Error::from_os("reading /proc/thread-self/status", error))?;
-    Ok(text)
+    let os = |error| Error::from_os("reading /proc/thread-self/status", io::Error::from(error));
+    let file = rustix::fs::open("/proc/thread-self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(os)?;
+    let mut text = vec![0; 4096];
+    let mut len = 0;
+    loop {
+        match rustix::io::read(&file, &mut text[len..]) {
+            Ok(0) => break,
+            Ok(more) => len += more,
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(error) => return Err(os(error)),
+        }
+        if len == text.len() {
+            text.resize(2 * len, 0);
+        }
+    }
+    text.truncate(len);
+    String::from_utf8(text).map_err(|_| Error::Corrupted)
 }
 
 /// What follows this name in a status.
@@ -73,21 +83,22 @@ impl Rights {
     /// As [`now`](Self::now).
     pub(crate) fn of(status: &str) -> Result<Self> {
         let is_right = |line: &&str| CREDENTIALS.iter().any(|name| line.starts_with(name));
-        let credentials = status.lines().filter(is_right).map(str::to_owned).collect();
+        let credentials = status.lines().filter(is_right).collect();
         let os = |error| Error::from_os("looking at the namespaces of this thread", io::Error::from(error));
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open("/proc/thread-self/ns", folder, Mode::empty()).map_err(os)?;
-        let namespace = |name: &&str| {
+        let mut namespaces = Vec::with_capacity(NAMESPACES.len() * 32);
+        for name in NAMESPACES {
             let mut text = [0_u8; 64];
-            // What this kernel has not got is the same for all.
-            let len = rustix::fs::readlinkat_raw(&folder, *name, &mut text).unwrap_or(0);
-            text[..len].to_vec()
-        };
+            // What this kernel has not got is the same for all. The texts differ from one another in their names, so none runs into the next.
+            let len = rustix::fs::readlinkat_raw(&folder, name, &mut text).unwrap_or(0);
+            namespaces.extend_from_slice(&text[..len]);
+        }
         let root = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID).map_err(os)?;
         let filters = field(status, "Seccomp_filters:").and_then(|count| count.parse().ok());
         Ok(Self {
             credentials,
-            namespaces: NAMESPACES.iter().map(namespace).collect(),
+            namespaces,
             root: (root.stx_dev_major, root.stx_dev_minor, root.stx_ino, root.stx_mnt_id),
             filtered: field(status, "Seccomp:") != Some("0") && filters != Some(FILTERS.load(Ordering::Relaxed)),
         })

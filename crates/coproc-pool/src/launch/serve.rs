@@ -9,10 +9,11 @@ use coproc::__private::{adopt_family, socket};
 use coproc::Result;
 
 use super::board::Board;
-use super::lifeline;
+use super::{lifeline, rehearsal};
 use super::zygote::{Offer, READY};
 use crate::channel::Channel;
 use crate::child;
+use crate::overflow;
 use crate::sys::{self, clone::Thread};
 
 /// The names of the zygote, and of a child that nobody has taken yet.
@@ -85,6 +86,7 @@ impl Zygote {
         rustix::stdio::dup2_stdout(&null).map_err(|error| os("replacing standard output", error.into()))?;
         rustix::stdio::dup2_stderr(&null).map_err(|error| os("replacing standard error", error.into()))?;
         child::prepare();
+        overflow::prepare();
         Ok((board, thread, sys::life::deadly(life.as_fd()).ok()))
     }
 
@@ -124,6 +126,7 @@ impl Zygote {
             sys::leave(1);
         }
         sys::set_thread_name(SPARE);
+        rehearsal::rehearse();
     }
 
     /// Opens the lifeline for the next child, while the last one runs.
