@@ -231,8 +231,10 @@ fn kill_at_random(stop: &AtomicBool) -> u32 {
         // Only threads of this process that are keepers have children; all of these are ours.
         let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
         let pids = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let pids: Vec<u32> = pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
-        let named = |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("coproc-"));
+        let pids: Vec<u32> =
+            pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        let named =
+            |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("coproc-"));
         let named: Vec<_> = pids.iter().filter(named).collect();
         if let Some(&&pid) = named.get(random.below(named.len().max(1) as u64) as usize) {
             // It may have ended meanwhile; nobody else in this process gets its number so soon.

@@ -16,35 +16,42 @@
 //! It is a child of a keeper's thread, as all children are, by `CLONE_PARENT`. It belongs to the program's family without being registered as alive:
 //! it never takes a lock. It holds back all signals, has `/dev/null` for standard input, output and error, and waits for packets.
 //!
+//! It makes a child before somebody wants one: the spare, which takes its first steps and waits on its channel. When the zygote is new, the program
+//! asks for one; from then on each caller takes one, and asks for the next when it has told its own what to run. So the next one is made
+//! while the last one runs, and callers do not wait for each other.
+//!
 //! ```text
-//! caller                                zygote                          child
-//! makes a channel, takes a note
-//!  -- {note}, child's end ------------> receives
-//! compares its rights with those        copies itself; the kernel
-//! that the zygote was executed with,    writes the pid to the note,
-//! sees what else has changed            and lets the copy run --------> asks to die with the program
-//!  -- arguments, opening ---------------------------------------------> (they wait on the channel)
-//! waits                                 closes its copy of the          says {pid} with its pidfd
-//! has the child <----------------------- channel's end ---------------- receives the opening, runs, ends
+//! caller                             zygote                               child
+//!                                    notes on the board: attempt n
+//!                                    makes a channel, copies itself;
+//!                                    the kernel notes the pid on the
+//!                                    board, and lets the copy run ------> asks to die with the program,
+//! receives <------------------------ {n, pid}, pidfd, channel's end       waits on its channel
+//! compares its rights with those
+//! that the zygote was executed with,
+//! sees what else has changed
+//!  -- arguments, opening -----------------------------------------------> becomes it, runs, sends its
+//!  -- asks for the next -----------> ...                                  result, ends
 //! ```
 //!
-//! Callers do not wait for each other: a request is one packet, and each is answered on a channel of its own. Who dies when:
+//! Of each attempt the zygote says what came of it, in order: a child, or the error. An error that a caller finds waiting is an old one, so it asks
+//! again. Who dies when:
 //!
-//! - The zygote, before it has made the child: nobody has the child's end of the channel any more, the caller reads its end, and the note is zero. There
-//!   is no child and will be none, so the caller asks another zygote.
-//! - The zygote, after that: nobody notices. The child speaks for itself, and the next caller finds the socket cut.
-//! - The child, before it has said a word: the caller reads the end of the channel and finds its pid in the note, because the kernel had written it before the
-//!   child ran. It takes the exit status, so that no zombie is left, and asks again: the child had not begun.
+//! - The zygote, before it has made the child: the callers find the end of its socket, and nothing on the board. Another zygote is executed.
+//! - The zygote, when it has made the child and not said so: the number on the board is higher than the last that was said. The child finds the end of its
+//!   channel, of which nobody has the other end, and leaves; who lets the zygote go takes its exit status, by the pid on the board, so no zombie is left.
+//! - The zygote, later: nobody notices. A child that was offered is there; the caller after that finds the end of the socket.
+//! - The spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another.
 //! - The child, later: that is its end, which the pidfd tells.
 //! - The program: the channels end, the zygote reads the end of its socket, and the kernel ends all ([`lifeline`]).
 //! - No zygote lives long enough, three times in a row: the child is started by executing.
 //!
-//! A zygote that cannot make a child (a limit) says so on the child's channel, and goes on.
+//! To let a zygote go, the program ends its side of the socket, and takes what is still said; a spare that is not told anything leaves.
 //!
 //! # Rights
 //!
 //! A child must not have more rights than its parent has now, which may have given up some since the zygote was executed. So they are
-//! compared each time ([`rights`]), while the zygote works; a child whose parent has others is never told what to run. Another zygote is then executed from a thread
+//! compared each time ([`rights`]); a spare child whose rights are others is never told what to run. Another zygote is then executed from a thread
 //! that has the caller's rights: from its keeper, or from a new one, which the caller starts. Who has lost what it takes to start threads gets
 //! an error.
 //!

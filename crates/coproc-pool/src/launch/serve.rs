@@ -9,8 +9,8 @@ use coproc::__private::{adopt_family, socket};
 use coproc::Result;
 
 use super::board::Board;
-use super::{lifeline, rehearsal};
 use super::zygote::{Offer, READY};
+use super::{lifeline, rehearsal};
 use crate::channel::Channel;
 use crate::child;
 use crate::overflow;
