@@ -13,22 +13,18 @@ use std::time::{Duration, Instant};
 use coproc::{Error, Event, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Process};
 use coproc_tests::{
-    End, Random, children, descriptors, events, fork, ignore_children, kill, pause, state_of, until, wait, wait_for, watchdog,
-    zygote,
+    End, Random, children, descriptors, events, fork, ignore_children, kill, kill_if_there, pause, rights, state_of, until, wait,
+    wait_for, watchdog, zygote,
 };
 
 /// What a thread may do, in the kernel's words.
-fn rights() -> Vec<String> {
+fn my_rights() -> Vec<String> {
     let names = ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp"];
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
     let lines = status.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).map(str::to_owned);
     let spaces = ["mnt", "net", "ipc", "uts", "cgroup", "user"]
         .map(|name| std::fs::read_link(format!("/proc/thread-self/ns/{name}")).unwrap().display().to_string());
     lines.chain(spaces).collect()
-}
-
-fn check(what: &str, code: impl Into<i64>) {
-    assert_eq!(code.into(), 0, "{what}: {}", io::Error::last_os_error());
 }
 
 /// Starts a child by the zygote, which is there afterwards.
@@ -40,42 +36,26 @@ fn warm_up() -> Result<u32> {
 
 /// Rights given up by one thread or all, each in a way of its own. By number, because a function takes no functions.
 const WAYS: [(&str, fn()); 8] = [
-    ("setuid", || {
-        check("setgroups", unsafe { libc::setgroups(1, [7].as_ptr()) });
-        check("setresgid", unsafe { libc::setresgid(65533, 65533, 65533) });
-        check("setresuid", unsafe { libc::setresuid(65533, 65533, 65533) });
-    }),
-    ("setgroups", || check("setgroups", unsafe { libc::setgroups(1, [7].as_ptr()) })),
-    ("capset", || {
-        // Only the calling thread.
-        let header = [0x2008_0522_u32, 0];
-        let none = [0_u32; 6];
-        check("capset", unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) });
-    }),
-    ("PR_CAPBSET_DROP", || check("prctl", unsafe { libc::prctl(libc::PR_CAPBSET_DROP, 12, 0, 0, 0) })),
-    ("PR_SET_NO_NEW_PRIVS", || check("prctl", unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })),
-    ("unshare uts, ipc, net", || {
-        check("unshare", unsafe { libc::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET) });
-    }),
-    ("unshare mnt", || check("unshare", unsafe { libc::unshare(libc::CLONE_NEWNS) })),
-    ("seccomp", || {
-        check("prctl", unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) });
-        let mut allow = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0x7fff_0000 };
-        let program = libc::sock_fprog { len: 1, filter: &raw mut allow };
-        check("prctl", unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program, 0, 0) });
-    }),
+    ("another user", || rights::become_user(65533)),
+    ("groups", rights::set_groups),
+    ("capabilities of one thread", rights::drop_capabilities),
+    ("a bound of capabilities", rights::drop_a_bound),
+    ("no new privileges", rights::no_new_privileges),
+    ("namespaces", || rights::unshare(libc::CLONE_NEWUTS | libc::CLONE_NEWIPC | libc::CLONE_NEWNET)),
+    ("mounts", || rights::unshare(libc::CLONE_NEWNS)),
+    ("a filter", rights::filter_system_calls),
 ];
 
 /// In the program: gives rights up after the zygote was started; what it may then, and what its children may. Again from another thread, which
 /// may have more.
 fn give_up(way: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     let first = warm_up()?;
-    let before = rights();
-    assert_eq!(before, Process::spawn(rights, ())?.join()?);
+    let before = my_rights();
+    assert_eq!(before, Process::spawn(my_rights, ())?.join()?);
     let (mine, theirs) = std::thread::spawn(move || {
         WAYS[way].1();
-        let theirs: Result<Vec<_>> = (0..3).map(|_| Ok(Process::spawn(rights, ())?.join()?)).collect();
-        (rights(), theirs)
+        let theirs: Result<Vec<_>> = (0..3).map(|_| Ok(Process::spawn(my_rights, ())?.join()?)).collect();
+        (my_rights(), theirs)
     })
     .join()
     .unwrap();
@@ -83,7 +63,7 @@ fn give_up(way: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     assert_ne!(mine, before);
     // The zygote of before is gone, though its keeper is not.
     until("the old zygote is gone", || zygote() != Some(first) || mine.iter().any(|line| line == "Seccomp:\t2"));
-    let others = vec![rights(), Process::spawn(rights, ())?.join()?];
+    let others = vec![my_rights(), Process::spawn(my_rights, ())?.join()?];
     assert_eq!(others[0], others[1]);
     Ok((mine, theirs))
 }
@@ -103,8 +83,7 @@ fn is_not_more(these: &[String], others: &[String]) -> bool {
 #[test]
 fn a_child_has_the_rights_that_its_parent_has_now() -> Result<()> {
     let _watch = watchdog(120, "rights");
-    // SAFETY: takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !rights::is_root() {
         println!("skipped: there is nothing to give up");
         return Ok(());
     }
@@ -122,7 +101,7 @@ fn who_cannot_have_a_child_without_more_rights_gets_an_error() -> Result<()> {
     fn in_another_pid_namespace() -> Result<(String, u32)> {
         warm_up()?;
         std::thread::spawn(|| {
-            check("unshare", unsafe { libc::unshare(libc::CLONE_NEWPID) });
+            rights::unshare(libc::CLONE_NEWPID);
             let error = Process::spawn(|| (), ()).map(drop).unwrap_err().to_string();
             (error, children().len() as u32)
         })
@@ -138,8 +117,7 @@ fn who_cannot_have_a_child_without_more_rights_gets_an_error() -> Result<()> {
         Ok(error)
     }
     let _watch = watchdog(60, "no child without more rights");
-    // SAFETY: takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !rights::is_root() {
         println!("skipped: only root can do that");
         return Ok(());
     }
@@ -161,11 +139,15 @@ fn a_child_is_as_the_program_is_now() -> Result<()> {
         let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
         let names = ["Umask:", "SigBlk:", "Cpus_allowed:"];
         let lines = status.lines().filter(|line| names.iter().any(|name| line.starts_with(name))).map(str::to_owned).collect();
-        let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        check("getrlimit", unsafe { libc::getrlimit(libc::RLIMIT_CORE, &raw mut limit) });
-        let nice = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
         let folder = std::env::current_dir().unwrap().display().to_string();
-        (std::env::var("COPROC_TEST_NEW").ok(), std::env::var("HOME").ok(), folder, lines, nice, limit.rlim_cur)
+        (
+            std::env::var("COPROC_TEST_NEW").ok(),
+            std::env::var("HOME").ok(),
+            folder,
+            lines,
+            rights::nice(),
+            rights::limit_of(libc::RLIMIT_CORE),
+        )
     }
     fn change() -> Result<(State, State, State)> {
         warm_up()?;
@@ -175,16 +157,11 @@ fn a_child_is_as_the_program_is_now() -> Result<()> {
         // SAFETY: as above.
         unsafe { std::env::remove_var("HOME") };
         std::env::set_current_dir("/proc")?;
-        unsafe { libc::umask(0o77) };
-        let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-        check("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const limit) });
-        check("setpriority", unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 7) });
-        let mut set = unsafe { std::mem::zeroed() };
-        check("sigaddset", unsafe { libc::sigaddset(&raw mut set, libc::SIGUSR2) });
-        check("sigprocmask", unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) });
-        let mut cpus = unsafe { std::mem::zeroed() };
-        unsafe { libc::CPU_SET(0, &mut cpus) };
-        check("sched_setaffinity", unsafe { libc::sched_setaffinity(0, size_of_val(&cpus), &raw const cpus) });
+        rights::umask(0o77);
+        rights::limit(libc::RLIMIT_CORE, 0);
+        rights::be_nice(7);
+        rights::hold_back(libc::SIGUSR2);
+        rights::stay_on_cpu(0);
         let theirs = Process::spawn(state, ())?.join()?;
         Ok((before, state(), theirs))
     }
@@ -238,7 +215,7 @@ fn kill_at_random(stop: &AtomicBool) -> u32 {
         let named: Vec<_> = pids.iter().filter(named).collect();
         if let Some(&&pid) = named.get(random.below(named.len().max(1) as u64) as usize) {
             // It may have ended meanwhile; nobody else in this process gets its number so soon.
-            killed += u32::from(unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) } == 0);
+            killed += u32::from(kill_if_there(pid));
         }
         std::thread::sleep(Duration::from_micros(random.below(3000)));
     }
@@ -314,8 +291,8 @@ fn nobody_outlives_a_killed_program() -> Result<()> {
     }
     // The kernel forgets what it was asked for when a process changes its user.
     fn another_user(at: SharedArray<Event>) {
-        if unsafe { libc::geteuid() } == 0 {
-            check("setresuid", unsafe { libc::setresuid(65533, 65533, 65533) });
+        if rights::is_root() {
+            rights::become_user(65533);
         }
         at[1].set();
         pause()
@@ -419,9 +396,8 @@ fn a_limit_of_processes_is_named_and_the_next_start_works() -> Result<()> {
         warm_up()?;
         // The limit counts the processes and threads of a user.
         let user = 3_000_000_000 + std::process::id();
-        check("setresuid", unsafe { libc::setresuid(user, user, user) });
-        let limit = libc::rlimit { rlim_cur: 6, rlim_max: 6 };
-        check("setrlimit", unsafe { libc::setrlimit(libc::RLIMIT_NPROC, &raw const limit) });
+        rights::become_user(user);
+        rights::limit(libc::RLIMIT_NPROC, 8);
         let mut started = Vec::new();
         let error = loop {
             match Process::spawn(|| -> () { pause() }, ()) {
@@ -442,8 +418,7 @@ fn a_limit_of_processes_is_named_and_the_next_start_works() -> Result<()> {
         Ok((count, error))
     }
     let _watch = watchdog(60, "a limit of processes");
-    // SAFETY: takes nothing and cannot fail.
-    if unsafe { libc::geteuid() } != 0 {
+    if !rights::is_root() {
         println!("skipped: only root can become a user without processes");
         return Ok(());
     }
@@ -500,9 +475,7 @@ fn a_program_with_many_threads() -> Result<()> {
 #[test]
 fn a_program_without_standard_files() -> Result<()> {
     fn program() -> Result<Vec<(i32, String)>> {
-        for number in 0..3 {
-            check("close", unsafe { libc::close(number) });
-        }
+        rights::close_standard_files();
         warm_up()?;
         Process::spawn(descriptors, ())?.join().map_err(Error::from)
     }

@@ -6,11 +6,12 @@
 mod files;
 mod processes;
 pub mod rig;
+pub mod rights;
 
 pub use files::{Seal, bytes_of, descriptors, file_of, leaky, leftovers, limit_descriptors, memory, peek, poke, print_into};
 pub use processes::{
-    End, children, fork, ignore_children, kill, killed, outlive_parent, resume, signal, state_of, steal_a_child, stop, thread_id,
-    until_asleep, until_in_call, until_thread_asleep, wait_for, zygote,
+    End, children, fork, ignore_children, kill, kill_if_there, killed, outlive_parent, resume, signal, state_of, steal_a_child,
+    stop, thread_id, until_asleep, until_in_call, until_thread_asleep, wait_for, zygote,
 };
 
 use std::io::{self, Write};

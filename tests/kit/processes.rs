@@ -44,6 +44,12 @@ pub fn killed<T: Message + Debug>(child: Process<T>) -> Result<u32> {
     Ok(pid)
 }
 
+/// Kills a process that may have ended by now; whether it had not.
+pub fn kill_if_there(pid: u32) -> bool {
+    // SAFETY: sends a signal, and touches no memory.
+    pid > 1 && unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) } == 0
+}
+
 /// Stops a child of this process; when this returns, it stands.
 ///
 /// # Panics

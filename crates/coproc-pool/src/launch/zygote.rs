@@ -172,7 +172,6 @@ fn current() -> Result<Option<Arc<Zygote>>> {
     for _ in 0..TRIES {
         match Zygote::start(&rights)? {
             Started::Ready(zygote) => {
-                let zygote = Arc::new(zygote);
                 *state = State::Some(Arc::clone(&zygote));
                 return Ok(Some(zygote));
             }
@@ -197,7 +196,7 @@ fn retire(zygote: &Arc<Zygote>) {
 }
 
 enum Started {
-    Ready(Zygote),
+    Ready(Arc<Zygote>),
     /// It said so.
     Cannot,
     Died,
@@ -230,7 +229,7 @@ impl Zygote {
             word if word == READY.as_bytes() => {
                 let zygote = Self { pid: std::process::id(), socket: ours, taken: Mutex::new(0), board, keeper, rights, origin };
                 zygote.ask();
-                Started::Ready(zygote)
+                Started::Ready(Arc::new(zygote))
             }
             _ => Started::Cannot,
         })
