@@ -10,7 +10,10 @@ use coproc_pool::{Builder, Cause, Process, Stdio};
 use coproc_tests::watchdog;
 
 /// The two ways of starting.
-fn ways() -> [(&'static str, fn() -> Builder); 2] {
+/// Its name, and who starts children in this way.
+type Way = (&'static str, fn() -> Builder);
+
+fn ways() -> [Way; 2] {
     [("usual", Process::builder), ("executed", || Process::builder().exec())]
 }
 
