@@ -41,7 +41,8 @@
 //! - The zygote, when it has made the child and not said so: the number on the board is higher than the last that was said. The child finds the end of its
 //!   channel, of which nobody has the other end, and leaves; who lets the zygote go takes its exit status, by the pid on the board, so no zombie is left.
 //! - The zygote, later: nobody notices. A child that was offered is there; the caller after that finds the end of the socket.
-//! - The spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another.
+//! - The spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another. Until
+//!   then a spare that was killed is a zombie: nobody but the next caller hears of it.
 //! - The child, later: that is its end, which the pidfd tells.
 //! - The program: the channels end, the zygote reads the end of its socket, and the kernel ends all ([`lifeline`]).
 //! - No zygote lives long enough, three times in a row: the child is started by executing.
