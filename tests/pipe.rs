@@ -324,19 +324,15 @@ fn poll_says_whether_a_whole_message_is_there() -> Result<()> {
     sender.send(b"")?;
     assert!(receiver.poll(Duration::ZERO) && receiver.poll(Duration::MAX));
     assert_eq!(receiver.recv(), Ok(vec![]));
-    std::thread::scope(|scope| {
-        let (tell, told) = std::sync::mpsc::channel();
-        let sender = &sender;
-        scope.spawn(move || {
-            tell.send(thread_id()).unwrap();
-            sender.send(&bytes(100_000, 1)).unwrap();
-        });
-        until_thread_asleep(told.recv().unwrap());
-        assert!(!receiver.poll(Duration::ZERO));
-        assert!(receiver.poll(SOON));
-        assert!(receiver.try_recv() == Ok(bytes(100_000, 1)));
-    });
-    drop(sender);
+    let process = Process::spawn(|sender: PipeSender| sender.send(&bytes(100_000, 1)).is_ok(), (sender,))?;
+    until_asleep(process.pid());
+    // While it stands, no more of the message comes than is there.
+    stop(process.pid());
+    assert!(!receiver.poll(Duration::ZERO));
+    resume(process.pid());
+    assert!(receiver.poll(SOON));
+    assert!(receiver.try_recv() == Ok(bytes(100_000, 1)));
+    assert!(process.join()?);
     assert!(receiver.poll(Duration::ZERO));
     Ok(())
 }

@@ -126,12 +126,23 @@ impl Event {
             if deadline.has_passed() {
                 return false;
             }
-            let marked = word | WAIT;
-            if word != marked && self.word.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed).is_err() {
-                continue;
-            }
-            nap(&self.word, marked, deadline, SLICE);
+            self.sleep_on(word, deadline);
         }
+    }
+
+    /// For who has something else to look at too: sleeps until the event is set, for a slice at most. `false` if the deadline has passed.
+    pub(crate) fn wait_a_slice(&self, deadline: Deadline) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
+        word & SET != 0 || self.sleep_on(word, deadline)
+    }
+
+    /// Sleeps for a slice, if the word, which says "not set", has not changed. `false` if the deadline has passed.
+    fn sleep_on(&self, word: u32, deadline: Deadline) -> bool {
+        let marked = word | WAIT;
+        if word != marked && self.word.compare_exchange(word, marked, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+            return true;
+        }
+        nap(&self.word, marked, deadline, SLICE)
     }
 }
 

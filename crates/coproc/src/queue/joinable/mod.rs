@@ -226,8 +226,9 @@ impl<T: Item> JoinableQueue<T> {
                 let lost = self.ledger.bury();
                 return Some(if lost == 0 { Ok(()) } else { Err(TasksLost(lost)) });
             }
-            let slice = deadline.slice(crate::sync::SLICE)?;
-            self.ledger.quiet.wait_timeout(slice);
+            if !self.ledger.quiet.wait_a_slice(deadline) {
+                return None;
+            }
         }
     }
 }
