@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::ptr::NonNull;
 use std::time::Duration;
 
 use crate::body::Body;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Unfit};
 use crate::frozen::FrozenArray;
 use crate::handle::handle;
+use crate::liveness::Lease;
 use crate::plain::Plain;
 use crate::segment::{Kind, Segment};
 use crate::shareable::{Access, Direct, Shareable};
@@ -171,6 +173,48 @@ impl<T: Plain> SharedArray<T> {
     /// As [`lock`](Self::lock) and [`zeroed`](Self::zeroed).
     pub fn freeze(&self) -> Result<FrozenArray<T>> {
         FrozenArray::from_slice(&self.read()?)
+    }
+}
+
+/// For coproc-pool.
+impl<T: Plain> SharedArray<T> {
+    #[doc(hidden)]
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    /// Where the elements are. Who has the lock, or holds the lease that has it, may reach them.
+    #[doc(hidden)]
+    pub fn raw_elements(&self) -> NonNull<[T]> {
+        self.body.raw()
+    }
+
+    /// Whether the processes of this lease have the lock.
+    #[doc(hidden)]
+    pub fn is_lent_to(&self, lease: &Lease) -> bool {
+        self.body.lock().is_lent_to(lease.identity())
+    }
+
+    /// Waits for the lock, and gives it to all processes that hold the lease, until [`end_lease`](Self::end_lease) or the death of them all.
+    #[doc(hidden)]
+    pub fn lend(&self, lease: &Lease) -> Result<()> {
+        if !lease.is_known_in(self.segment.header().family) {
+            return Err(Unfit::Stranger.into());
+        }
+        let guard = self.lock()?;
+        self.body.lock().lend(lease.identity());
+        std::mem::forget(guard);
+        Ok(())
+    }
+
+    /// Takes the lock back and frees it, when no other process reaches the elements any more. It is poisoned if this process has died, or may have
+    /// left them torn.
+    #[doc(hidden)]
+    pub fn end_lease(&self, lease: &Lease, torn_by: Option<u32>) {
+        if let Some(pid) = torn_by {
+            lease.blame(pid);
+        }
+        self.body.lock().end_lease(lease.identity(), torn_by.is_some());
     }
 }
 

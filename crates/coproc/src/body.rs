@@ -111,7 +111,7 @@ impl<T: Shareable> Body<T> {
         self.len
     }
 
-    fn lock(&self) -> &RawLock {
+    pub(crate) fn lock(&self) -> &RawLock {
         // SAFETY: it lies at the start of a mapped body (invariant 1), aligned to more than it needs; any bytes are a lock.
         unsafe { self.lock.as_ref() }
     }
@@ -131,6 +131,11 @@ impl<T: Shareable> Body<T> {
         let all = NonNull::slice_from_raw_parts(self.first, self.len);
         // SAFETY: the elements are valid (invariant 2) and, in this crate, reached only here if they are plain.
         unsafe { Parts::new(self.lock(), all) }
+    }
+
+    /// Where the elements are.
+    pub(crate) fn raw(&self) -> NonNull<[T]> {
+        NonNull::slice_from_raw_parts(self.first, self.len)
     }
 
     /// The lock and the first element under it; the body has one.

@@ -7,7 +7,8 @@ use std::sync::atomic::{
     AtomicI8, AtomicI16, AtomicI32, AtomicI64, AtomicIsize, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize,
 };
 
-use crate::layout::Layout;
+use crate::layout::{Layout, PROTOCOL};
+use crate::sync::WaitWord;
 
 mod sealed {
     pub trait Sealed {}
@@ -117,6 +118,14 @@ unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
             self.iter().for_each(T::leave);
         }
     }
+}
+
+// SAFETY:
+// 1. Zero is a word on which nobody sleeps. 2. It holds one integer. 3. By name, size and protocol version.
+// 5. Every bit pattern is valid, and all access is atomic.
+unsafe impl Shareable for WaitWord {
+    type Access = Direct;
+    const LAYOUT: u64 = Layout::of::<Self>("WaitWord").number(PROTOCOL).hash();
 }
 
 // SAFETY: 1 to 5: it has no bytes.

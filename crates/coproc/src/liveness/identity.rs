@@ -107,7 +107,7 @@ impl Thread {
 
 /// The identity of this process, or 0 if it has drawn none since it was made.
 #[inline]
-pub(crate) fn known_identity() -> u64 {
+pub fn known_identity() -> u64 {
     PAGE.0.load(Ordering::Relaxed)
 }
 

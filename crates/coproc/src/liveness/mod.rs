@@ -12,10 +12,13 @@
 
 mod board;
 mod identity;
+mod lease;
 mod lifeline;
 mod registry;
 
-pub(crate) use identity::{LARGEST, Thread, known_identity, seat};
+pub use identity::known_identity;
+pub(crate) use identity::{LARGEST, Thread, seat};
+pub use lease::Lease;
 
 pub use identity::Unregistered;
 pub(crate) use lifeline::{Lifeline, Socket};

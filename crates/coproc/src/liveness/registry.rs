@@ -173,16 +173,21 @@ impl Registry {
     }
 
     /// Locks the byte of this identity through a description of its own; `None` if another process has it.
-    fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
+    pub(super) fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
         let lock = sys::file::reopen(self.file())?;
         if !sys::ofd::lock(lock.as_fd(), FIRST_BYTE + identity)? {
             return Ok(None);
         }
+        self.note(identity, std::process::id())?;
+        Ok(Some(lock))
+    }
+
+    /// Notes the pid that goes with an identity.
+    pub(super) fn note(&self, identity: u64, pid: u32) -> io::Result<()> {
         let mut name = [0; NAME_SIZE as usize];
         name[..8].copy_from_slice(&identity.to_ne_bytes());
-        name[8..].copy_from_slice(&u64::from(std::process::id()).to_le_bytes());
-        sys::file::write_at(self.file(), &name, identity % NAMES * NAME_SIZE)?;
-        Ok(Some(lock))
+        name[8..].copy_from_slice(&u64::from(pid).to_le_bytes());
+        sys::file::write_at(self.file(), &name, identity % NAMES * NAME_SIZE)
     }
 }
 

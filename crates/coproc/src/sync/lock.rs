@@ -191,6 +191,28 @@ impl RawLock {
         self.sleepers.notify_one_cheaply();
     }
 
+    /// The calling thread, which has the lock, makes all processes of a lease its owner.
+    pub(crate) fn lend(&self, lease: u64) {
+        let word = self.word();
+        if self.is_mine() {
+            // Relaxed: still held, and nothing was done under it that others of the lease do not learn of otherwise.
+            self.owner.store(word.lent_to(lease).0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the processes of this lease have it.
+    pub(crate) fn is_lent_to(&self, lease: u64) -> bool {
+        let word = self.word();
+        !word.is_free() && word.identity() == lease
+    }
+
+    /// Gives back what was lent to this lease, and what nobody of it touches any more.
+    pub(crate) fn end_lease(&self, lease: u64, is_torn: bool) {
+        if self.is_lent_to(lease) {
+            self.force_release(Culprit::of(self.word()).filter(|_| is_torn));
+        }
+    }
+
     /// Whether somebody has it who, as far as the kernel knows, lives.
     pub(crate) fn is_held(&self) -> bool {
         // SeqCst: see `exchange`. Acquire: pairs with the Release in `force_release`; what the last owner did under the lock.

@@ -36,4 +36,5 @@ pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
 pub(crate) use tally::Tally;
-pub(crate) use wait::{SLICE, WaitWord};
+pub(crate) use wait::SLICE;
+pub use wait::WaitWord;

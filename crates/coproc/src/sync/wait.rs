@@ -13,32 +13,33 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 
 /// WAIT in bit 0, a sequence number in the rest. Zero is ready. There are no counts, so a dead sleeper costs one wake.
 ///
-/// - Sleeper: [`prepare`](Self::prepare) (sets WAIT), look at the condition once more, [`sleep`](Self::sleep).
+/// - Sleeper: [`prepare`](Self::prepare) (sets WAIT), look at the condition once more, sleep.
 /// - Notifier: make the condition true, then [`notify_one`](Self::notify_one) (if WAIT is set: clears it, counts up, wakes).
 ///
 /// Both sides have a SeqCst fence between their store and their look, so at least one of them sees the other's store. The count makes
 /// a sleeper that looked before the notification not go to sleep after it, even if a third has set WAIT again in between.
 ///
-/// One wake clears the mark of all sleepers. So who has slept, and waits no more, calls [`pass_on`](Self::pass_on), which sets it again for the
+/// One wake clears the mark of all sleepers. So who has slept, and waits no more, calls `pass_on`, which sets it again for the
 /// others, and wakes one of them if there is something for it: a wake is passed on along the sleepers.
 #[derive(Debug, Default)]
 #[repr(transparent)]
-pub(crate) struct WaitWord(AtomicU32);
+pub struct WaitWord(AtomicU32);
 
 const WAIT: u32 = 1;
 const ONE: u32 = 2;
 
 /// What [`WaitWord::prepare`] saw.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ticket(u32);
+pub struct Ticket(u32);
 
 impl WaitWord {
-    pub(crate) const fn new() -> Self {
+    /// A word on which nobody sleeps.
+    pub const fn new() -> Self {
         Self(AtomicU32::new(0))
     }
 
     /// Announces a sleeper. The caller looks at its condition after this, and sleeps only if it is still false.
-    pub(crate) fn prepare(&self) -> Ticket {
+    pub fn prepare(&self) -> Ticket {
         let seen = self.mark();
         // SeqCst: pairs with the fence in `notify`: either the caller's next look sees the condition, or the notifier sees WAIT.
         fence(Ordering::SeqCst);
@@ -88,9 +89,14 @@ impl WaitWord {
         nap(&self.0, ticket.0, deadline, slice)
     }
 
+    /// Sleeps at most this long, or not at all if there was a notification since. For who sees to it otherwise that deaths are noticed.
+    pub fn sleep_at_most(&self, ticket: Ticket, time: Duration) {
+        futex::wait(&self.0, ticket.0, time);
+    }
+
     /// Wakes a sleeper, if there is one.
     #[inline]
-    pub(crate) fn notify_one(&self) {
+    pub fn notify_one(&self) {
         self.notify(1);
     }
 
@@ -130,7 +136,7 @@ impl WaitWord {
     }
 
     /// Wakes all sleepers.
-    pub(crate) fn notify_all(&self) {
+    pub fn notify_all(&self) {
         self.notify(i32::MAX.unsigned_abs());
     }
 

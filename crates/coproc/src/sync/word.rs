@@ -71,6 +71,11 @@ impl Word {
         Self(thread.bits() | self.0 & POISON)
     }
 
+    /// This word with the processes of a lease as its owner.
+    pub(super) fn lent_to(self, lease: u64) -> Self {
+        Self(self.0 & (THREAD | POISON) | lease << IDENTITY_SHIFT)
+    }
+
     /// This word with the mark that the data may be torn.
     pub(super) fn with_poison(self) -> Self {
         Self(self.0 | POISON)
