@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use coproc::{Error, Event, Message, Mutex, Queue, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Pool, PoolError, Process};
-use coproc_tests::{End, events, kill, pause, stop, until, wait, watchdog, zygote};
+use coproc_tests::{End, events, kill, pause, stop, until, wait, watchdog};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -24,7 +24,8 @@ fn pids_of(pool: &Pool) -> Vec<u32> {
 
 fn task_error<T: std::fmt::Debug>(result: Result<Vec<T>, PoolError>) -> (usize, Option<u32>, Cause) {
     match result {
-        Err(PoolError::Task { task, pid, cause, .. }) => (task, pid, cause),
+        Err(PoolError::Task { task, cause, .. }) => (task, None, cause),
+        Err(PoolError::WorkerDied { task, pid, cause, .. }) => (task, Some(pid), cause),
         other => panic!("{other:?}"),
     }
 }
@@ -303,7 +304,7 @@ fn workers_killed_at_any_moment_cost_their_task_at_most() -> Result<()> {
         });
         match result {
             Ok(all) => assert!(all.into_iter().eq(0..400)),
-            Err(PoolError::Task { task, cause: Cause::Killed { signal: 9 }, .. }) => {
+            Err(PoolError::WorkerDied { task, signal: Some(9), .. }) => {
                 failures += 1;
                 // All others are done, this one once at most.
                 for (n, count) in done.iter().enumerate() {
@@ -457,45 +458,29 @@ fn workers_end_with_a_killed_owner() -> Result<()> {
     Ok(())
 }
 
-/// Ends a process before its `main`, if the environment says so: what a broken library would do to every worker.
-extern "C" fn end_early() {
-    if std::env::var_os(END_EARLY).is_some() {
-        // SAFETY: ends the process, in which nothing has begun.
-        unsafe { libc::_exit(7) };
-    }
-}
-
-const END_EARLY: &str = "COPROC_TEST_END_EARLY";
-
-#[used]
-// SAFETY: the section lists functions that are called before `main` with arguments that this one does not look at.
-#[unsafe(link_section = ".init_array")]
-static CONSTRUCTOR: extern "C" fn() = end_early;
-
 #[test]
 fn workers_that_never_start_are_an_error_not_a_storm() -> Result<()> {
-    fn owner() -> Result<()> {
-        let pool = Pool::new(2)?;
-        let workers = pids_of(&pool);
-        // SAFETY: nobody else in this process reads or writes the environment but through `std::env`, which has a lock for it.
-        unsafe { std::env::set_var(END_EARLY, "1") };
-        // A process from which children could still be started well, and the one that it keeps ready.
-        zygote().map_or((), kill);
-        while Process::spawn(|| (), ())?.join().is_ok() {}
-        workers.iter().for_each(|&pid| kill(pid));
-        match pool.map(square, 0..10) {
-            Err(PoolError::CrashLoop { deaths, cause, .. }) => {
-                assert!((1..100).contains(&deaths) && cause == Cause::Exited { code: 7 })
-            }
-            other => panic!("{other:?}"),
+    fn prepare(fails: SharedValue<AtomicU64>) {
+        if fails.load(SeqCst) == 1 {
+            std::process::exit(7);
         }
-        // SAFETY: as above.
-        unsafe { std::env::remove_var(END_EARLY) };
-        assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
-        Ok(())
     }
     let _watch = watchdog(120, "a crash loop");
-    Process::spawn(owner, ())?.join()?;
+    let fails = SharedValue::new(AtomicU64::new(0))?;
+    let pool = Pool::builder().processes(2).initializer(prepare, (&fails,)).build()?;
+    let workers = pids_of(&pool);
+    fails.store(1, SeqCst);
+    let ends: Vec<End> = workers.iter().map(|&pid| End::of(pid)).collect();
+    workers.iter().for_each(|&pid| kill(pid));
+    assert!(ends.iter().all(|end| end.comes_within(Duration::from_secs(20))));
+    match pool.map(square, 0..10) {
+        Err(PoolError::CrashLoop { deaths, cause, .. }) => {
+            assert!((1..100).contains(&deaths) && cause == Cause::Exited { code: 7 }, "{deaths} deaths, {cause}")
+        }
+        other => panic!("{other:?}"),
+    }
+    fails.store(0, SeqCst);
+    assert_eq!(pool.map(square, 0..3)?, [0, 1, 4]);
     Ok(())
 }
 

@@ -950,7 +950,7 @@ fn a_worker_that_dies_with_an_end_lets_the_other_worker_go() -> Result<()> {
         },
         [Half::Sends(sender), Half::Receives(receiver)],
     );
-    assert!(matches!(result, Err(PoolError::Task { task: 0, .. })), "{result:?}");
+    assert!(matches!(result, Err(PoolError::WorkerDied { task: 0, .. } | PoolError::Task { task: 0, .. })), "{result:?}");
     Ok(())
 }
 

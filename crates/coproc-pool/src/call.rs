@@ -5,7 +5,7 @@
 use std::ptr::NonNull;
 
 use coproc::__private::{Failure, Parcel};
-use coproc::{Arg, Message, Outcome, Writer};
+use coproc::{Arg, Message, Outcome, Reader, Writer};
 
 /// A function that can be called in another process with `Args`, a tuple of what its parameters are made from.
 ///
@@ -30,6 +30,10 @@ pub trait Call<Args, Sig>: Copy + Send + 'static {
     /// that it was given: dropping one gives the object up.
     #[doc(hidden)]
     fn call(self, args: Parcel) -> Option<Result<Self::Output, Failure>>;
+
+    /// As [`call`](Self::call), with arguments that hold no handles.
+    #[doc(hidden)]
+    fn call_with(self, args: Reader<'_>) -> Option<Result<Self::Output, Failure>>;
 }
 
 macro_rules! calls {
@@ -52,6 +56,13 @@ macro_rules! calls {
                 let mut reader = args.reader();
                 $(let $name = $param::read(&mut reader)?;)*
                 drop(args);
+                Some(self($($name),*).settle())
+            }
+
+            #[allow(unused_variables, unused_mut, reason = "a function of no parameters")]
+            fn call_with(self, args: Reader<'_>) -> Option<Result<Out::Output, Failure>> {
+                let mut reader = args;
+                $(let $name = $param::read(&mut reader)?;)*
                 Some(self($($name),*).settle())
             }
         }

@@ -114,13 +114,16 @@ pub(crate) fn guarded<M: Message>(run: impl FnOnce() -> Option<Result<M, Failure
         Ok(Some(Ok(value))) => Report::Returned(value),
         Ok(Some(Err(failure))) => Report::Failed(failure),
         Ok(None) => Report::Unreadable("the arguments are no values of the parameters' types".into()),
-        Err(payload) => {
-            let (message, backtrace) = LAST_PANIC.take().unwrap_or_else(|| (said(&*payload).to_owned(), None));
-            // A payload whose own drop panics must not get past here.
-            std::mem::forget(payload);
-            Report::Panicked { message, backtrace }
-        }
+        Err(payload) => last_panic(payload),
     }
+}
+
+/// The report of a panic of this thread that was caught just now.
+pub(crate) fn last_panic<M>(payload: Box<dyn Any + Send>) -> Report<M> {
+    let (message, backtrace) = LAST_PANIC.take().unwrap_or_else(|| (said(&*payload).to_owned(), None));
+    // A payload whose own drop panics must not get past here.
+    std::mem::forget(payload);
+    Report::Panicked { message, backtrace }
 }
 
 fn said(payload: &(dyn Any + Send)) -> &str {

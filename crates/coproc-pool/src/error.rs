@@ -2,6 +2,8 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use coproc::Error;
 
@@ -35,6 +37,11 @@ pub enum Cause {
     },
     /// Its first thread used up its stack. (Another thread that does is seen as [`Killed`](Self::Killed) by `SIGSEGV`.)
     StackOverflow,
+    /// It was at a task of a pool for longer than the pool allows, and was killed for that.
+    TimedOut {
+        /// What the pool allows.
+        after: Duration,
+    },
     /// It ended, and how is not known: somebody else has waited for it (`waitpid(-1)`), or `SIGCHLD` is ignored.
     Unknown,
     /// What it was given, or what it gave back, is no value of the type, or could not be taken over.
@@ -58,6 +65,7 @@ impl fmt::Display for Cause {
             Self::Killed { signal } => write!(f, "was killed by signal {signal} ({})", signal_name(*signal)),
             Self::StackOverflow => f.write_str("overflowed its stack"),
             Self::Taken => f.write_str("has given its result to an earlier join"),
+            Self::TimedOut { after } => write!(f, "was killed because it took longer than {after:?}"),
             Self::Unknown => f.write_str("ended, and somebody else took its exit status"),
             Self::Unreadable { message } => write!(f, "could not exchange values with its parent: {message}"),
         }
@@ -108,37 +116,64 @@ impl From<ProcessError> for Error {
 }
 
 /// A call of a pool failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A task failed, panicked, or its worker died while it ran. All other tasks of the call were finished.
+    /// A task failed or panicked, or could not exchange values with the pool. Its worker lives, and so does the pool.
     Task {
-        /// Which task: the index of its input.
+        /// Which task: of a call with many items the index of the item, else how many were submitted before it.
         task: usize,
-        /// The process that died while it ran it; `None` if it lives.
-        pid: Option<u32>,
         /// Why.
         cause: Cause,
     },
-    /// Workers die before they run anything.
+    /// A worker died while it ran this task. It was replaced, and no other task was lost.
+    WorkerDied {
+        /// Which task, as in [`Task`](Self::Task).
+        task: usize,
+        /// The worker's process id.
+        pid: u32,
+        /// The signal that killed it, if it was one.
+        signal: Option<i32>,
+        /// How it died: it was killed, it exited, its panic aborted it, or the task took longer than the pool allows.
+        cause: Cause,
+    },
+    /// Workers die before they run anything. The next call tries again.
     CrashLoop {
         /// How many have died in a row.
         deaths: usize,
         /// How the last one died.
         cause: Cause,
     },
+    /// The pool takes no more tasks: [`close`](crate::Pool::close) was called.
+    Closed,
+    /// The pool was terminated, or dropped, before the task had ended.
+    Terminated,
+    /// The task was cancelled before a worker began it.
+    Cancelled,
+    /// The time is over, and the task goes on.
+    TimedOut,
+    /// The result was taken already.
+    Taken,
+    /// The pool belongs to the process from which this one was forked.
+    Forked,
     /// The call could not be made.
-    Call(Error),
+    Call(Arc<Error>),
 }
 
 impl fmt::Display for PoolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Task { task, pid: None, cause } => write!(f, "task {task} {cause}"),
-            Self::Task { task, pid: Some(pid), cause } => write!(f, "task {task} (worker pid {pid}) {cause}"),
+            Self::Task { task, cause } => write!(f, "task {task} {cause}"),
+            Self::WorkerDied { task, pid, cause, .. } => write!(f, "task {task}: its worker (pid {pid}) {cause}"),
             Self::CrashLoop { deaths, cause } => {
                 write!(f, "{deaths} workers in a row died before they ran a task; the last one {cause}")
             }
+            Self::Closed => f.write_str("the pool is closed: submit before `close`, or make another pool"),
+            Self::Terminated => f.write_str("the pool was terminated before the task had ended"),
+            Self::Cancelled => f.write_str("the task was cancelled"),
+            Self::TimedOut => f.write_str("the task has not ended in this time, and goes on"),
+            Self::Taken => f.write_str("the result of the task was taken already"),
+            Self::Forked => f.write_str("the pool belongs to the process that this one was forked from: make one here"),
             Self::Call(error) => error.fmt(f),
         }
     }
@@ -155,14 +190,14 @@ impl StdError for PoolError {
 
 impl From<Error> for PoolError {
     fn from(error: Error) -> Self {
-        Self::Call(error)
+        Self::Call(Arc::new(error))
     }
 }
 
 impl From<PoolError> for Error {
     fn from(error: PoolError) -> Self {
         match error {
-            PoolError::Call(error) => error,
+            PoolError::Call(error) => Arc::try_unwrap(error).unwrap_or_else(|error| Self::other(PoolError::Call(error))),
             error => Self::other(error),
         }
     }

@@ -52,7 +52,9 @@ mod readme {}
 pub use call::Call;
 pub use coproc;
 pub use error::{Cause, PoolError, ProcessError};
-pub use pool::Pool;
+pub use pool::{
+    AsCompleted, Imap, Mapping, Pool, PoolBuilder, PoolStats, Submission, Task, WorkerState, WorkerStats, as_completed,
+};
 pub use process::{
     Builder, Child, ExitStatus, Parent, Process, Scope, ScopedProcess, Stdio, active_children, current_name, interrupted, parent,
     scope,

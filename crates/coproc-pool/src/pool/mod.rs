@@ -1,42 +1,79 @@
-//! Processes that are kept, and calls spread over them.
+//! Processes that are kept, and calls spread over them. How they and the pool meet in shared memory is in `README.md` beside this file.
 
+mod array;
+mod board;
+mod book;
+mod builder;
 mod crew;
+mod desk;
+mod imap;
 mod job;
+mod line;
+mod map;
+mod settle;
+mod stats;
+mod submit;
+mod task;
 mod worker;
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-use coproc::{Error, Message, Outcome, Result};
+use coproc::__private::{Lease, SignalMask};
+use coproc::{Error, Result};
 
-use crate::error::{Cause, PoolError};
-use crew::{Crew, Ledger};
-use job::{Job, Spare};
+pub use builder::PoolBuilder;
+pub use imap::{AsCompleted, Imap, as_completed};
+pub use map::Mapping;
+pub use stats::{PoolStats, WorkerState, WorkerStats};
+pub use submit::Submission;
+pub use task::Task;
+
+use crate::error::PoolError;
+use crew::{Crew, Settings};
+use desk::Desk;
+use job::Spare;
+use line::Lines;
 
 /// A pool of worker processes.
 ///
 /// The workers are copies of this program, started when the pool is made and kept until it is dropped. Inputs and results lie in memory that
-/// the pool shares with them.
+/// the pool shares with them. Functions take and return any [`Message`](coproc::Message); they may use every shared object, start processes, and have pools of
+/// their own. Threads may share a pool.
 ///
-/// **When a worker dies**, only the task that it was running is lost: the call ends with [`PoolError::Task`], which says how it died, after
-/// all other tasks were done. The worker is replaced, and the pool goes on. **When the pool's process dies**, its workers end too. Dropping the
-/// pool takes a second at most.
+/// **When a worker dies**, only the task that it was running is lost: that one's result is [`PoolError::WorkerDied`], or it is run again if the pool was
+/// built with [`retries`](PoolBuilder::retries). The worker is replaced, and the pool goes on. **When the pool's process dies**, its workers end too.
+///
+/// Dropping the pool finishes what was submitted, for [`drop_timeout`](PoolBuilder::drop_timeout) at most, and ends the workers.
 ///
 /// ```
 /// let pool = coproc_pool::Pool::new(4)?;
-/// let squares = pool.map(|n: u64| n * n, 0..10)?;
-/// assert_eq!(squares, [0, 1, 4, 9, 16, 25, 36, 49, 64, 81]);
+/// assert_eq!(pool.apply(|a: u64, b: u64| a + b, (2, 3))?, 5);
 /// # Ok::<(), coproc::Error>(())
 /// ```
+#[doc(alias = "ProcessPoolExecutor")]
 pub struct Pool {
-    shared: Mutex<Shared>,
-    processes: usize,
+    shared: Arc<Shared>,
+    threads: Mutex<Option<Threads>>,
+    retries: u32,
+    drop_timeout: Duration,
 }
 
 /// What the threads of the pool's process share.
 struct Shared {
+    desk: Arc<Desk>,
+    spare: Arc<Spare>,
+    /// Whoever holds it may reach the elements of arrays that are lent to it: the pool and its workers.
+    lease: Arc<Lease>,
     crew: Crew,
-    spare: Spare,
+}
+
+/// The pool's own threads.
+struct Threads {
+    collector: JoinHandle<()>,
+    crew: JoinHandle<()>,
 }
 
 impl Pool {
@@ -45,106 +82,118 @@ impl Pool {
     /// # Errors
     /// If there are to be none, or the system refuses to start them: then those that were started are ended.
     pub fn new(processes: usize) -> Result<Self> {
-        if processes == 0 {
-            return Err(Error::other("a pool has at least one process"));
+        Self::builder().processes(processes).build()
+    }
+
+    /// A pool with more to say than how many processes it has.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    fn start(settings: Settings, retries: u32, drop_timeout: Duration) -> Result<Self> {
+        let desk = Arc::new(Desk::new(Lines::new(settings.processes), settings.task_timeout.is_some())?);
+        let lease = Arc::new(Lease::new()?);
+        let crew = Crew::start(Arc::clone(&desk), Arc::clone(&lease), settings)?;
+        let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), lease });
+        let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
+        let crew = spawn("coproc-crew", move || one.crew.run())?;
+        let collector = spawn("coproc-results", move || other.desk.collect());
+        let pool = |collector| Self { threads: Mutex::new(collector), shared: Arc::clone(&shared), retries, drop_timeout };
+        match collector {
+            Ok(collector) => Ok(pool(Some(Threads { collector, crew }))),
+            Err(error) => {
+                shared.crew.terminate();
+                let _ = crew.join();
+                Err(error)
+            }
         }
-        let shared = Shared { crew: Crew::new(processes)?, spare: Spare::default() };
-        Ok(Self { shared: Mutex::new(shared), processes })
     }
 
     /// How many processes the pool has.
     pub fn processes(&self) -> usize {
-        self.processes
+        self.shared.crew.settings.processes
     }
 
-    /// Calls `f` on every item, spread over the processes, and returns the results in the order of the items.
+    /// Refuses to go on in a process that was forked from the pool's.
+    fn check_home(&self) -> Result<(), PoolError> {
+        self.shared.desk.check_home()
+    }
+
+    /// Takes no more tasks; what was submitted is finished.
+    pub fn close(&self) {
+        self.shared.desk.shut(PoolError::Closed);
+    }
+
+    /// Closes the pool, waits until all tasks have ended, and ends the workers.
     ///
-    /// `f` is a function or a closure that captures nothing, as for [`Process::spawn`](crate::Process::spawn). It takes any message, and returns any message or a
-    /// `Result` of one with a usual error type. The items are taken from the iterator first. Calls from several threads go one after the
-    /// other.
-    ///
-    /// ```
-    /// # let pool = coproc_pool::Pool::new(2)?;
-    /// let lengths = pool.map(|word: String| word.len(), ["to", "be", "or"].map(String::from))?;
-    /// assert_eq!(lengths, [2, 2, 2]);
-    /// # Ok::<(), coproc::Error>(())
-    /// ```
-    ///
-    /// ```compile_fail,E0080
-    /// # let pool = coproc_pool::Pool::new(2).unwrap();
-    /// let by = 3;
-    /// pool.map(move |n: u64| n * by, 0..10); // put it into the items: `(0..10).map(|n| (n, by))`
-    /// ```
-    ///
-    /// # Errors
-    /// [`PoolError::Task`] for the first item, by index, whose call failed, panicked, or whose worker died; all other items were done. [`PoolError::CrashLoop`]
-    /// if workers die before they run anything. [`PoolError::Call`] if the call could not be made, as for want of memory.
-    pub fn map<F, P, R>(&self, f: F, items: impl IntoIterator<Item = P>) -> Result<Vec<R::Output>, PoolError>
-    where
-        F: Fn(P) -> R + Copy + Send + 'static,
-        P: Message,
-        R: Outcome,
-    {
-        const {
-            assert!(
-                size_of::<F>() == 0,
-                "this closure captures variables (or is a fn pointer); another process cannot see them: put them into the items"
-            );
+    /// Not to be called by a callback, whose own task has not ended.
+    pub fn join(&self) {
+        self.close();
+        if self.shared.desk.is_home() {
+            self.shared.desk.wait_quiet(None);
+            self.end(false);
         }
-        // Not held while the items are taken: their iterator may call this pool too.
-        let mut spare = std::mem::take(&mut self.lock().spare);
-        let job = Job::new(f, items.into_iter(), self.processes, &mut spare)?;
-        if job.items() == 0 {
-            return Ok(Vec::new());
+    }
+
+    /// Ends the workers at once. Tasks that have not ended never will: their results are [`PoolError::Terminated`].
+    pub fn terminate(&self) {
+        if self.shared.desk.is_home() {
+            self.shared.desk.shut(PoolError::Terminated);
+            self.end(true);
         }
-        let ledger = self.lock().crew.run(&job)?;
-        let results = collect(&job, ledger);
-        self.lock().spare.keep(job);
-        results
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Nothing of a user's runs while it is held, so a panic there is none that leaves it half changed.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Ends workers and threads, and settles what is left.
+    fn end(&self, at_once: bool) {
+        let Shared { desk, crew, .. } = &*self.shared;
+        if at_once {
+            crew.terminate()
+        } else {
+            crew.dismiss()
+        }
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(threads) = threads else { return };
+        let _ = threads.crew.join();
+        desk.shut(PoolError::Terminated);
+        desk.fail_waiting(&PoolError::Terminated);
+        desk.stop_collecting();
+        // A callback may end its pool: it runs on that thread.
+        if threads.collector.thread().id() != std::thread::current().id() {
+            let _ = threads.collector.join();
+        }
+        while desk.collect_some() {}
     }
-}
-
-/// The results in order, or the first failure.
-fn collect<M: Message>(job: &Job, ledger: Ledger) -> Result<Vec<M>, PoolError> {
-    let unreadable = || Cause::Unreadable { message: "a worker stored what is no value of the function's type".into() };
-    if ledger.batches.is_empty() && ledger.deaths.is_empty() {
-        let read = |task| job.stored(task).ok_or_else(|| PoolError::Task { task, pid: None, cause: unreadable() });
-        return (0..job.items()).map(read).collect();
-    }
-    /// What is known of a task beside what is stored: its result, or who failed it, and why.
-    type Known<M> = Option<Result<M, (Option<u32>, Cause)>>;
-    let mut results: Vec<Known<M>> = (0..job.items()).map(|_| None).collect();
-    for (task, pid, cause) in ledger.deaths {
-        results[task] = Some(Err((Some(pid), cause)));
-    }
-    for batch in &ledger.batches {
-        let opened = job::open_batch(batch, |task, report| {
-            if let Some(result) = results.get_mut(task) {
-                *result = Some(report.settle().map_err(|cause| (None, cause)));
-            }
-        });
-        opened.ok_or(PoolError::Call(Error::Corrupted))?;
-    }
-    let settle = |(task, result): (usize, Known<M>)| {
-        let result = result.unwrap_or_else(|| job.stored(task).ok_or((None, unreadable())));
-        result.map_err(|(pid, cause)| PoolError::Task { task, pid, cause })
-    };
-    results.into_iter().enumerate().map(settle).collect()
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.lock().crew.dismiss();
+        if self.shared.desk.is_home() {
+            self.close();
+            let in_time = self.shared.desk.wait_quiet(Instant::now().checked_add(self.drop_timeout));
+            if !in_time {
+                self.shared.desk.shut(PoolError::Terminated);
+            }
+            self.end(!in_time);
+        } else {
+            // The threads, and the children, are those of the process that this one was forked from.
+            std::mem::forget(self.threads.lock().unwrap_or_else(PoisonError::into_inner).take());
+        }
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("processes", &self.processes).finish()
+        f.debug_struct("Pool")
+            .field("processes", &self.processes())
+            .field("outstanding", &self.shared.desk.outstanding())
+            .finish()
     }
+}
+
+/// Starts a thread that gets no signals: these are the program's.
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    let mask = SignalMask::all().swap();
+    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
+    mask.swap();
+    thread.map_err(|error| Error::from_os("starting a thread", error))
 }

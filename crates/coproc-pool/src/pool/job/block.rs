@@ -1,0 +1,344 @@
+//! The memory of a call with many items, which its workers share: who is at which items, the inputs and the results.
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use coproc::{Error, Message, Reader, Result, SharedArray, Writer};
+
+/// Words that different workers write are this far apart: one cache line.
+const LINE: usize = 8;
+
+/// What a call is laid out like, as its workers are told.
+#[derive(Clone, Copy, Debug, Message)]
+pub(crate) struct Plan {
+    /// The number of the block.
+    pub(crate) block: u64,
+    pub(crate) items: usize,
+    /// How many helpers there are at most.
+    helpers: usize,
+    /// Room for so many ranges.
+    ranges: usize,
+    pub(crate) input: Inputs,
+    /// Bytes of a result; `None` if results are sent.
+    pub(crate) output: Option<usize>,
+}
+
+/// Where the inputs are.
+#[derive(Clone, Copy, Debug, Message)]
+pub(crate) enum Inputs {
+    /// In the block, each in a slot of this many bytes.
+    Slots { size: usize },
+    /// Nowhere: they are integers, each one more than the one before.
+    Counted { first: u64 },
+    /// In a parcel.
+    Packed,
+}
+
+impl Inputs {
+    fn size(self) -> usize {
+        if let Self::Slots { size } = self { size } else { 0 }
+    }
+}
+
+/// Integers of up to 64 bits, known by their types.
+pub(crate) mod integer {
+    use std::any::TypeId;
+
+    macro_rules! integers {
+        ($($t:ident)*) => {
+            /// Whether this is one.
+            pub(crate) fn is<T: 'static>() -> bool {
+                $(TypeId::of::<T>() == TypeId::of::<$t>())||*
+            }
+
+            /// Its value, wrapped into 64 bits; 0 if it is none.
+            pub(crate) fn bits<T: 'static>(value: &T) -> u64 {
+                let value: &dyn std::any::Any = value;
+                $(if let Some(value) = value.downcast_ref::<$t>() {
+                    return mask::<T>(*value as u64);
+                })*
+                0
+            }
+        };
+    }
+
+    integers!(u8 u16 u32 u64 usize i8 i16 i32 i64 isize);
+
+    fn mask<T>(bits: u64) -> u64 {
+        bits & (u64::MAX >> (64 - 8 * size_of::<T>().clamp(1, 8)))
+    }
+
+    /// What is that many after the first.
+    pub(crate) fn nth<T>(first: u64, index: usize) -> u64 {
+        mask::<T>(first.wrapping_add(index as u64))
+    }
+}
+
+impl Plan {
+    pub(crate) fn new(items: usize, helpers: usize, ranges: usize, input: Inputs, output: Option<usize>) -> Self {
+        Self { block: 0, items, helpers, ranges, input, output }
+    }
+
+    /// How many ranges can be laid out.
+    pub(crate) fn ranges_at_most(&self) -> usize {
+        self.ranges
+    }
+
+    /// Words before the inputs.
+    fn words(&self) -> Option<usize> {
+        // The first line: the next range, and how many there are. Then a line for each helper, then one for each range.
+        self.helpers.checked_add(self.ranges)?.checked_add(1)?.checked_mul(LINE)
+    }
+
+    /// Where inputs begin, where results begin, and where all ends: in bytes.
+    fn parts(&self) -> Option<[usize; 3]> {
+        let inputs = self.words()?.checked_mul(8)?;
+        let size = |size: usize| self.items.checked_mul(size).map(|size| size.next_multiple_of(64));
+        let outputs = inputs.checked_add(size(self.input.size())?)?;
+        Some([inputs, outputs, outputs.checked_add(size(self.output.unwrap_or(0))?)?])
+    }
+}
+
+/// Memory that is, or was, a call's.
+#[derive(Clone, Debug)]
+pub(crate) struct Memory {
+    pub(crate) number: u64,
+    pub(crate) words: SharedArray<AtomicU64>,
+}
+
+/// A call in its memory.
+///
+/// 1. `parts` are within `words`: inputs, results, end, in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    pub(crate) plan: Plan,
+    pub(crate) memory: Memory,
+    parts: [usize; 3],
+}
+
+/// A run of items that a worker claims at once.
+///
+/// | word | content |
+/// |---|---|
+/// | `first`, `last` | the items, the last one not among them |
+/// | `progress` | bits 0–31: how many are done; 32–63: of how many of these the results are where the pool finds them, whoever dies |
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Range {
+    pub(crate) first: usize,
+    pub(crate) last: usize,
+    pub(crate) done: usize,
+    pub(crate) safe: usize,
+}
+
+impl Block {
+    /// Memory for this plan, used before or new.
+    pub(crate) fn new(mut plan: Plan, spare: &Spare) -> Result<Self> {
+        let too_large = || Error::TooLarge { len: plan.items, size: plan.input.size().max(plan.output.unwrap_or(0)) };
+        let [.., end] = plan.parts().ok_or_else(too_large)?;
+        let memory = spare.take(end.div_ceil(8))?;
+        plan.block = memory.number;
+        Self::open(plan, memory).ok_or(Error::Corrupted)
+    }
+
+    /// The call of this plan; `None` if the memory is too small for it.
+    pub(crate) fn open(plan: Plan, memory: Memory) -> Option<Self> {
+        let parts = plan.parts()?;
+        (parts[2].div_ceil(8) <= memory.words.len()).then_some(Self { plan, memory, parts })
+    }
+
+    fn word(&self, line: usize, word: usize) -> &AtomicU64 {
+        &self.memory.words[LINE * line + word]
+    }
+
+    /// The next range to claim.
+    pub(crate) fn next(&self) -> &AtomicU64 {
+        self.word(0, 0)
+    }
+
+    /// How many ranges there are.
+    pub(crate) fn count(&self) -> usize {
+        (self.word(0, 1).load(Ordering::Relaxed) as usize).min(self.plan.ranges)
+    }
+
+    /// Whether there is something left to claim.
+    pub(crate) fn has_unclaimed(&self) -> bool {
+        self.next().load(Ordering::Relaxed) < self.count() as u64
+    }
+
+    /// The range that a helper is at, plus one. `None` if there is no such helper.
+    pub(crate) fn current(&self, helper: usize) -> Option<&AtomicU64> {
+        (helper < self.plan.helpers).then(|| self.word(1 + helper, 0))
+    }
+
+    fn range_line(&self, range: usize) -> usize {
+        1 + self.plan.helpers + range
+    }
+
+    /// The progress word of a range.
+    pub(crate) fn progress(&self, range: usize) -> &AtomicU64 {
+        self.word(self.range_line(range), 2)
+    }
+
+    /// What is known about a range; `None` if there is none of that number, or it is none.
+    pub(crate) fn range(&self, range: usize) -> Option<Range> {
+        if range >= self.count() {
+            return None;
+        }
+        let line = self.range_line(range);
+        let [first, last, progress] = [0, 1, 2].map(|word| self.word(line, word).load(Ordering::Relaxed));
+        let (first, last) = (first as usize, last as usize);
+        let (done, safe) = (progress as u32 as usize, (progress >> 32) as usize);
+        (first <= last && last <= self.plan.items && done <= last - first && safe <= done).then_some(Range {
+            first,
+            last,
+            done,
+            safe,
+        })
+    }
+
+    /// Lays ranges out to be claimed; those that do not fit are left. Only while no worker is at it.
+    pub(crate) fn lay_out(&self, ranges: impl Iterator<Item = (usize, usize)>) {
+        let mut count = 0;
+        for (first, last) in ranges.take(self.plan.ranges) {
+            let line = self.range_line(count);
+            self.word(line, 0).store(first as u64, Ordering::Relaxed);
+            self.word(line, 1).store(last as u64, Ordering::Relaxed);
+            self.word(line, 2).store(0, Ordering::Relaxed);
+            count += 1;
+        }
+        (0..self.plan.helpers).for_each(|helper| self.word(1 + helper, 0).store(0, Ordering::Relaxed));
+        self.word(0, 1).store(count as u64, Ordering::Relaxed);
+        // Relaxed: workers learn of it by the board, whose words order it.
+        self.next().store(0, Ordering::Relaxed);
+    }
+
+    fn at(&self, part: usize, item: usize, size: usize) -> Option<*mut u8> {
+        if item >= self.plan.items {
+            return None;
+        }
+        let base = self.memory.words.as_ptr().cast::<u8>().cast_mut();
+        // Within the part: `item` is below the number of items, whose sizes were added up without overflow.
+        Some(base.wrapping_add(self.parts[part] + item * size))
+    }
+
+    /// Stores items from the first input on, as many as there is room for. How many there were.
+    pub(crate) fn store_inputs<M: Message>(&self, items: impl Iterator<Item = M>) -> usize {
+        let size = self.plan.input.size();
+        let Some(mut at) = self.at(0, 0, size).filter(|_| M::BOUND == Some(size)) else { return 0 };
+        let mut stored = 0;
+        for item in items.take(self.plan.items) {
+            // SAFETY: as in `Places::store`; there are as many slots as items are taken.
+            item.write(&mut unsafe { Writer::slot(at, size) });
+            at = at.wrapping_add(size);
+            stored += 1;
+        }
+        stored
+    }
+
+    /// The places of the results; `None` if they have none here.
+    pub(crate) fn outputs_here<M: Message>(&self) -> Option<Places<'_>> {
+        let size = M::BOUND.filter(|_| self.plan.output == M::BOUND)?;
+        Some(Places { first: self.at(1, 0, 0)?, size, items: self.plan.items, of: PhantomData })
+    }
+
+    /// The places of the inputs; `None` if they have none here.
+    pub(crate) fn inputs_here(&self) -> Option<Places<'_>> {
+        let Inputs::Slots { size } = self.plan.input else { return None };
+        Some(Places { first: self.at(0, 0, 0)?, size, items: self.plan.items, of: PhantomData })
+    }
+
+    /// The result of an item; `None` if what is there is none.
+    #[inline]
+    pub(crate) fn output<M: Message>(&self, item: usize) -> Option<M> {
+        let size = M::BOUND.filter(|_| self.plan.output == M::BOUND)?;
+        let at = self.at(1, item, size)?;
+        // SAFETY: `size` bytes from there on are in the memory (invariant 1, `at`), which is mapped while `self` lives.
+        M::read(&mut unsafe { Reader::raw(at, size, &[]) })
+    }
+
+    /// The results of all items; an item whose result is none is the error.
+    pub(crate) fn outputs<M: Message>(&self) -> Result<Vec<M>, usize> {
+        if M::PLAIN.is_some()
+            && let (Some(size), Some(at)) = (M::BOUND.filter(|_| self.plan.output == M::BOUND), self.at(1, 0, 0))
+        {
+            // SAFETY: so many bytes from there on are in the memory (invariant 1), which is mapped while `self` lives.
+            let mut reader = unsafe { Reader::raw(at, self.plan.items * size, &[]) };
+            return M::read_each(self.plan.items, &mut reader).ok_or(0);
+        }
+        (0..self.plan.items).map(|item| self.output(item).ok_or(item)).collect()
+    }
+}
+
+/// A place for each item, of one size.
+///
+/// 1. From `first` on there are `items` places of `size` bytes, in memory that is mapped for `'a`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    first: *mut u8,
+    size: usize,
+    items: usize,
+    of: PhantomData<&'a Block>,
+}
+
+impl<'a> Places<'a> {
+    fn at(self, item: usize) -> Option<*mut u8> {
+        // Without overflow: the product is within the memory.
+        (item < self.items).then(|| self.first.wrapping_add(item * self.size))
+    }
+
+    /// Stores a message of the type for which the places are.
+    #[inline]
+    pub(crate) fn store<M: Message>(self, item: usize, value: &M) -> bool {
+        let Some(at) = self.at(item) else { return false };
+        // SAFETY: `size` bytes from there on are in mapped memory (invariant 1); they are atomics, so they may be written through a shared
+        // reference; the item is this process's to write, so its place too.
+        value.write(&mut unsafe { Writer::slot(at, self.size) });
+        true
+    }
+
+    /// A reader of what is there.
+    #[inline]
+    pub(crate) fn reader(self, item: usize) -> Option<Reader<'a>> {
+        let at = self.at(item)?;
+        // SAFETY: `size` bytes from there on are in mapped memory (invariant 1).
+        Some(unsafe { Reader::raw(at, self.size, &[]) })
+    }
+}
+
+/// Memory of calls that are over, for the next one: it is mapped already, here and in the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Spare(Mutex<Vec<Memory>>);
+
+impl Spare {
+    /// More is not kept, in words.
+    const MOST: usize = (64 << 20) / 8;
+    /// So many at most.
+    const COUNT: usize = 4;
+    /// What is kept is not used for a need this many times smaller.
+    const WASTE: usize = 8;
+
+    /// At least so many words, of any content.
+    fn take(&self, words: usize) -> Result<Memory> {
+        static NUMBER: AtomicU64 = AtomicU64::new(1);
+        let fits = |memory: &Memory| (words..=words.saturating_mul(Self::WASTE).max(1 << 13)).contains(&memory.words.len());
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = kept.iter().rposition(fits) {
+            return Ok(kept.remove(found));
+        }
+        drop(kept);
+        let words = SharedArray::zeroed(words)?;
+        Ok(Memory { number: NUMBER.fetch_add(1, Ordering::Relaxed), words })
+    }
+
+    /// Keeps the memory of a call that no worker is at any more, unless it is too much; the oldest goes.
+    pub(crate) fn keep(&self, memory: Memory) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(memory);
+        while kept.len() > Self::COUNT || kept.iter().map(|memory| memory.words.len()).sum::<usize>() > Self::MOST {
+            kept.remove(0);
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A worker's part in a call with many items: it claims ranges until there are none.
+
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use coproc::__private::{Failure, Lease, Parcel};
+use coproc::{Error, Message, Outcome, Reader, Result};
+
+use super::block::{Block, Inputs, Memory, Plan, integer};
+use super::inputs::Packed;
+use crate::call::{Call, function};
+use crate::child::last_panic;
+use crate::pool::board::Record;
+use crate::pool::line;
+use crate::pool::worker::Worker;
+use crate::report::Report;
+
+/// A batch of reports is sent when it has as many bytes, or its range is done.
+const BATCH_BYTES: usize = 16 << 10;
+
+/// What is done with an item.
+pub(crate) trait Work: Sized + 'static {
+    /// What the caller gets for it.
+    type Output: Message;
+    /// Whether it reaches nothing but the items.
+    const IS_ALONE: bool;
+
+    /// What each item needs of it, small enough to stay in registers.
+    type View<'a>: Copy;
+
+    /// Opens what it reaches beside the items.
+    fn open(from: &mut Reader<'_>, lease: &Lease) -> Option<Self>;
+
+    fn view(&self) -> Self::View<'_>;
+
+    /// Reads the item of this index and does it; `None` if it is none.
+    fn item(view: Self::View<'_>, index: usize, from: Reader<'_>) -> Option<Result<Self::Output, Failure>>;
+}
+
+/// A function of one parameter.
+pub(crate) struct One<F, P, R>(PhantomData<fn(F, P) -> R>);
+
+impl<F, P, R> Work for One<F, P, R>
+where
+    F: Fn(P) -> R + Copy + Send + 'static,
+    P: Message,
+    R: Outcome,
+{
+    type Output = R::Output;
+    const IS_ALONE: bool = true;
+    type View<'a> = ();
+
+    fn view(&self) {}
+
+    fn open(_: &mut Reader<'_>, _: &Lease) -> Option<Self> {
+        Some(Self(PhantomData))
+    }
+
+    #[inline]
+    fn item((): (), _: usize, mut from: Reader<'_>) -> Option<Result<R::Output, Failure>> {
+        let item = P::read(&mut from)?;
+        Some(function::<F>()(item).settle())
+    }
+}
+
+/// A function of several parameters.
+pub(crate) struct Many<F, Args, Sig>(PhantomData<fn(F, Args) -> Sig>);
+
+impl<F, Args, Sig> Work for Many<F, Args, Sig>
+where
+    F: Call<Args, Sig>,
+    Args: 'static,
+    Sig: 'static,
+{
+    type Output = F::Output;
+    const IS_ALONE: bool = true;
+    type View<'a> = ();
+
+    fn view(&self) {}
+
+    fn open(_: &mut Reader<'_>, _: &Lease) -> Option<Self> {
+        Some(Self(PhantomData))
+    }
+
+    #[inline]
+    fn item((): (), _: usize, from: Reader<'_>) -> Option<Result<F::Output, Failure>> {
+        function::<F>().call_with(from)
+    }
+}
+
+/// What a helper is told: the plan, and which helper it is.
+#[derive(Debug, Message)]
+pub(crate) struct Errand {
+    pub(crate) plan: Plan,
+    pub(crate) helper: usize,
+}
+
+/// What a helper gets on demand: the memory, and the inputs that have no place in it.
+#[derive(Debug, Message)]
+pub(crate) struct Supplies {
+    pub(crate) words: coproc::SharedArray<std::sync::atomic::AtomicU64>,
+    pub(crate) packed: Option<Packed>,
+}
+
+/// Does a helper's task.
+pub(crate) fn help<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) {
+    let report = match begin::<W>(worker, record, position) {
+        Ok((block, packed, work, helper)) => {
+            let mut batch = Batch { position, reports: 0, parcel: Parcel::default(), sent: false };
+            let result = work_through(worker, &work, &block, packed.as_ref(), helper, &mut batch);
+            if !W::IS_ALONE {
+                worker.kept = Some(Box::new(work));
+            }
+            match result {
+                Ok(()) if batch.sent => return record.store_elsewhere(),
+                Ok(()) => Report::Returned(()),
+                Err(error) => Report::Unreadable(error.to_string()),
+            }
+        }
+        Err(error) => Report::Unreadable(error.to_string()),
+    };
+    worker.answer(record, position, &report);
+}
+
+fn begin<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) -> Result<(Block, Option<Packed>, W, usize)> {
+    let errand = Errand::read(&mut record.reader()).ok_or(Error::Corrupted)?;
+    let known = worker.memories.iter().find(|memory| memory.number == errand.plan.block);
+    let (memory, packed, work) = match known {
+        Some(memory) if W::IS_ALONE && !matches!(errand.plan.input, Inputs::Packed) => {
+            (memory.clone(), None, W::open(&mut Reader::new(&[], &[]), &worker.lease))
+        }
+        _ => {
+            let parcel = worker.fetch(position)?;
+            let mut reader = parcel.reader();
+            let supplies = Supplies::read(&mut reader).ok_or(Error::Corrupted)?;
+            let work = W::open(&mut reader, &worker.lease);
+            let memory = Memory { number: errand.plan.block, words: supplies.words };
+            worker.remember(&memory);
+            (memory, supplies.packed, work)
+        }
+    };
+    let work =
+        work.ok_or_else(|| Error::other("an array that the call works on could not be opened, or is not locked for it"))?;
+    Ok((Block::open(errand.plan, memory).ok_or(Error::Corrupted)?, packed, work, errand.helper))
+}
+
+fn work_through<W: Work>(
+    worker: &mut Worker<'_>,
+    work: &W,
+    block: &Block,
+    packed: Option<&Packed>,
+    helper: usize,
+    batch: &mut Batch,
+) -> Result<()> {
+    let current = block.current(helper).ok_or(Error::Corrupted)?;
+    loop {
+        let range = block.next().fetch_add(1, Ordering::Relaxed) as usize;
+        if range >= block.count() {
+            break;
+        }
+        // Only this process's death makes anybody read it, and then the kernel stands in between.
+        current.store(range as u64 + 1, Ordering::Relaxed);
+        worker.beat();
+        let view = work.view();
+        match (block.plan.input, packed) {
+            (Inputs::Slots { .. }, _) => {
+                let places = block.inputs_here().ok_or(Error::Corrupted)?;
+                run_range::<W>(worker, block, range, |item| W::item(view, item, places.reader(item)?), batch)?;
+            }
+            (Inputs::Counted { first }, _) => {
+                let item = |item| W::item(view, item, Reader::new(&integer::nth::<u64>(first, item).to_le_bytes(), &[]));
+                run_range::<W>(worker, block, range, item, batch)?;
+            }
+            (Inputs::Packed, Some(packed)) => {
+                run_range::<W>(worker, block, range, |item| W::item(view, item, packed.input(item)?), batch)?;
+            }
+            (Inputs::Packed, None) => return Err(Error::Corrupted),
+        }
+        // A range is a task; the last one is counted with the errand.
+        if worker.left <= 1 {
+            break;
+        }
+        worker.left -= u64::from(worker.left != u64::MAX);
+    }
+    current.store(0, Ordering::Relaxed);
+    Ok(())
+}
+
+fn run_range<W: Work>(
+    worker: &Worker<'_>,
+    block: &Block,
+    index: usize,
+    do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>>,
+    batch: &mut Batch,
+) -> Result<()> {
+    let range = block.range(index).ok_or(Error::Corrupted)?;
+    let (progress, count) = (block.progress(index), range.last - range.first);
+    let places = block.outputs_here::<W::Output>();
+    let (mut done, mut safe) = (0, 0);
+    while done < count {
+        // While no report is in hand, what is done is safe.
+        let (base, step) = if batch.reports == 0 { (0, 1 << 32 | 1) } else { ((safe as u64) << 32, 1) };
+        // Many items under one guard. Results that have a place here are stored; it stops at the first that has none. How far it came is in the
+        // progress word, also after a panic.
+        let stopped = catch_unwind(AssertUnwindSafe(|| {
+            for done in done..count {
+                let item = range.first + done;
+                let report = match do_item(item) {
+                    Some(Ok(output)) if places.is_some_and(|places| places.store(item, &output)) => None,
+                    Some(Ok(output)) => Some(Report::Returned(output)),
+                    Some(Err(failure)) => Some(Report::Failed(failure)),
+                    None => Some(unreadable()),
+                };
+                if report.is_some() {
+                    return report;
+                }
+                // Relaxed: read by the pool when this process has ended its task, or its life.
+                progress.store(base + (done as u64 + 1) * step, Ordering::Relaxed);
+                worker.beat_if_timed();
+            }
+            None
+        }));
+        let report = match stopped {
+            Ok(None) => break,
+            Ok(Some(report)) => report,
+            Err(payload) => last_panic(payload),
+        };
+        let reached = progress.load(Ordering::Relaxed);
+        (done, safe) = ((reached as u32 as usize).clamp(done, count - 1), (reached >> 32) as usize);
+        batch.push(range.first + done, &report);
+        worker.beat_if_timed();
+        done += 1;
+        if batch.parcel.bytes.len() >= BATCH_BYTES || done == count {
+            batch.send(worker)?;
+            safe = done;
+        }
+        progress.store((safe as u64) << 32 | done as u64, Ordering::Relaxed);
+    }
+    batch.send(worker)?;
+    progress.store((count as u64) << 32 | count as u64, Ordering::Relaxed);
+    worker.count(count as u64);
+    Ok(())
+}
+
+fn unreadable<M>() -> Report<M> {
+    Report::Unreadable("the item is no value of the function's parameter".into())
+}
+
+/// Reports that are sent together: how many, then each with the number of its item.
+struct Batch {
+    position: u64,
+    reports: usize,
+    parcel: Parcel,
+    /// Whether one was sent.
+    sent: bool,
+}
+
+impl Batch {
+    fn push<M: Message>(&mut self, item: usize, report: &Report<M>) {
+        self.reports += 1;
+        item.write(&mut self.parcel.writer());
+        report.write(&mut self.parcel.writer());
+    }
+
+    fn send(&mut self, worker: &Worker<'_>) -> Result<()> {
+        if self.reports == 0 {
+            return Ok(());
+        }
+        let reports = std::mem::take(&mut self.parcel);
+        let mut parcel = Parcel::of(&(line::SENT, std::mem::take(&mut self.reports)));
+        parcel.bytes.extend_from_slice(&reports.bytes);
+        parcel.handles = reports.handles;
+        self.position.write(&mut parcel.writer());
+        self.sent = true;
+        worker.send(&parcel)
+    }
+}
+
+/// The reports of a batch, by item. `None` if it is none.
+pub(crate) fn open_batch<M: Message>(batch: &Parcel, mut give: impl FnMut(usize, Report<M>)) -> Option<()> {
+    let mut reader = batch.reader();
+    let (_, reports) = <(u8, usize)>::read(&mut reader)?;
+    for _ in 0..reports {
+        let item = usize::read(&mut reader)?;
+        give(item, Report::read(&mut reader)?);
+    }
+    Some(())
+}
