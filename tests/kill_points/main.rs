@@ -12,6 +12,7 @@ mod locks;
 mod meetings;
 mod memory;
 mod pipes;
+mod pools;
 mod processes;
 mod queues;
 mod readers;
@@ -127,6 +128,7 @@ fn table() -> Vec<Box<dyn Operation>> {
         tickets::lines(),
         memory::lines(),
         processes::lines(),
+        pools::lines(),
     ]
     .into_iter()
     .flatten()

@@ -10,6 +10,7 @@ mod joinable;
 mod loan;
 mod mutex;
 mod pipe;
+mod pool;
 mod queue;
 mod ring;
 mod rwlock;
