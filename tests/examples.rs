@@ -9,16 +9,19 @@ use std::time::Instant;
 
 use coproc_tests::watchdog;
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 15] = [
     "bank",
     "continents",
     "frames",
     "hello_process",
     "lock_demo",
+    "mandelbrot",
     "many_processes",
+    "pool_makespan",
     "pool_squares",
     "producer_consumer",
     "sleepers",
+    "slow_square",
     "squares_after_a_second",
     "tour",
     "value_and_array",
@@ -255,4 +258,43 @@ fn frames() {
     let [death, count] = lines[..] else { panic!("{killed}") };
     assert!(death.ends_with("was killed by signal 9 (SIGKILL)"), "{death}");
     assert!(["300 of 300 frames measured", "299 of 300 frames measured"].contains(&count), "{count}");
+}
+
+#[test]
+fn slow_square() {
+    let _watch = watchdog(120, "slow_square");
+    LazyLock::force(&BUILT);
+    let start = Instant::now();
+    let printed = printed("slow_square", &[]);
+    let time = start.elapsed();
+    let lines: Vec<_> = printed.lines().collect();
+    assert_eq!(lines.last(), Some(&"All tasks completed."), "{printed}");
+    let squares: BTreeSet<u64> = lines[..lines.len() - 1].iter().map(|line| line.parse().unwrap()).collect();
+    assert_eq!((squares, lines.len()), ((0..10).map(|n| n * n).collect(), 11));
+    // Three after each other on each of four processes, not ten.
+    assert!((3..8).contains(&time.as_secs()), "{time:?}");
+}
+
+#[test]
+fn pool_makespan() {
+    let _watch = watchdog(120, "pool_makespan");
+    LazyLock::force(&BUILT);
+    let start = Instant::now();
+    let printed = printed("pool_makespan", &[]);
+    assert!((6..11).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    let at = |line: &str| printed.lines().position(|printed| printed == line).unwrap_or_else(|| panic!("no {line}: {printed}"));
+    assert!(at("Process X Finished.") < at("Process V Finished."));
+    assert_eq!(printed.lines().count(), 9);
+}
+
+#[test]
+fn mandelbrot() {
+    let _watch = watchdog(120, "mandelbrot");
+    let (quiet, killed) = (file("quiet.png", b""), file("killed.png", b""));
+    printed("mandelbrot", &[&quiet]);
+    printed("mandelbrot", &[&killed, "--kill"]);
+    let (quiet, killed) = (std::fs::read(quiet).unwrap(), std::fs::read(killed).unwrap());
+    assert!(quiet.starts_with(b"\x89PNG\r\n\x1a\n") && quiet.len() > 960 * 640);
+    assert!(quiet == killed, "the pictures differ");
+    assert!(run("mandelbrot", &[]).stderr.starts_with(b"Error: usage"));
 }
