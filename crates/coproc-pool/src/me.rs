@@ -1,6 +1,6 @@
 //! What a child knows of itself.
 
-use std::sync::{Mutex, PoisonError};
+use coproc::__private::ForkLock;
 
 use crate::channel::Channel;
 use crate::context::Relative;
@@ -15,17 +15,17 @@ pub(crate) struct Me {
 }
 
 /// Of several, the last: a child may be a fork of a child.
-static ME: Mutex<Option<&'static Me>> = Mutex::new(None);
+pub(crate) static ME: ForkLock<Option<&'static Me>> = ForkLock::new(None);
 
 /// This process, if it is a child.
 pub(crate) fn me() -> Option<&'static Me> {
-    *ME.lock().unwrap_or_else(PoisonError::into_inner)
+    *ME.lock()
 }
 
 /// From now on this process is this child.
 pub(crate) fn be(me: Me) -> &'static Me {
     // For good: a panic of any thread may want to say something.
     let me: &'static Me = Box::leak(Box::new(me));
-    *ME.lock().unwrap_or_else(PoisonError::into_inner) = Some(me);
+    *ME.lock() = Some(me);
     me
 }

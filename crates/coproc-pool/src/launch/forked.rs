@@ -1,4 +1,4 @@
-//! What becomes of the tables of this module when the program forks.
+//! What becomes of the tables of this crate when the program forks.
 //!
 //! The forked copy finds them whole, and sees by the process id in each entry that it belongs to its parent. It then makes its own, and lets go of what
 //! it has a copy of.
@@ -10,6 +10,7 @@ use coproc::__private::on_fork;
 use super::lifeline::LIFELINE;
 use super::zygote::ZYGOTE;
 use crate::keeper::KEEPERS;
+use crate::me::ME;
 use crate::process::CHILDREN;
 
 extern "C" fn before_fork() {
@@ -18,9 +19,11 @@ extern "C" fn before_fork() {
     ZYGOTE.hold();
     KEEPERS.hold();
     LIFELINE.hold();
+    ME.hold();
 }
 
 extern "C" fn after_fork() {
+    ME.release(|_| ());
     LIFELINE.release(|_| ());
     KEEPERS.release(|_| ());
     ZYGOTE.release(|_| ());
