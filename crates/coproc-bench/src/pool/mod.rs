@@ -6,6 +6,7 @@ mod map;
 mod memory;
 mod single;
 mod speedup;
+mod submit;
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -29,6 +30,7 @@ pub(crate) fn run(table: &mut Table) -> Result<()> {
     map::run(table, &python, cpus.len())?;
     create::run(table, &python, cpus.len())?;
     single::run(table, &python, cpus.len())?;
+    submit::run(table)?;
     speedup::run(table, cpus.len())?;
     death::run(table)
 }

@@ -14,17 +14,19 @@ use crate::peers::python::{Python, with_python};
 const TIMES: u64 = 200;
 
 pub(super) fn run(table: &mut Table, python: &RefCell<Option<Python>>, threads: usize) -> Result<()> {
+    const CASE: &str = "one call and its answer, ns per call";
+
     let right = sum_of_squares(TIMES);
     let pool = Pool::new(WORKERS)?;
     let (rayon_pool, rayon) = rayon_pool(threads)?;
     let procspawn_pool = ::procspawn::Pool::new(WORKERS)?;
     let one_by_one = |call: &dyn Fn(u64) -> Result<u64>| best(TIMES, right, || timed(|| (0..TIMES).map(call).collect()));
     let mut contest = Contest::default();
-    contest.ours("one call and its answer, map over 1 u64, ns per call", || {
-        one_by_one(&|n| Ok(pool.map(square, [n])?.into_iter().sum()))
-    });
-    contest.peer(rayon, || one_by_one(&|n| Ok(rayon_pool.install(|| black_box(square(n))))));
+    contest.ours(CASE, || one_by_one(&|n| Ok(pool.apply(square, (n,))?)));
+    contest.peer(&rayon, || one_by_one(&|n| Ok(rayon_pool.install(|| black_box(square(n))))));
     contest.peer(PROCSPAWN, || one_by_one(&|n| procspawn::apply(&procspawn_pool, n)));
     with_python(&mut contest, python, PYTHON, |python| best(TIMES, right, || python.apply(TIMES)));
+    contest.goal(CASE, rayon, 2.0);
+    contest.goal(CASE, PROCSPAWN, 0.4);
     table.hold(contest)
 }
