@@ -299,7 +299,7 @@ fn a_stack_overflow_in_a_pool_costs_its_task() -> Result<()> {
     let _watch = watchdog(60, "a stack overflow in a pool");
     let pool = Pool::new(2)?;
     match pool.map(|n: u64| if n == 3 { deeper(0) } else { n }, 0..6) {
-        Err(PoolError::Task { task: 3, cause: Cause::StackOverflow, pid: Some(_) }) => {}
+        Err(PoolError::WorkerDied { task: 3, cause: Cause::StackOverflow, .. }) => {}
         other => panic!("{other:?}"),
     }
     assert_eq!(pool.map(|n: u64| n, 0..3)?, [0, 1, 2]);
