@@ -22,8 +22,11 @@ fn hold(at: SharedArray<Event>) -> u32 {
     std::process::id()
 }
 
+/// The events by which each task says that it runs, and is let go.
+type Gates = Vec<SharedArray<Event>>;
+
 /// All workers of a pool hold; each on its own pair of events.
-fn hold_all(pool: &Pool) -> Result<(Vec<SharedArray<Event>>, Vec<Task<u32>>)> {
+fn hold_all(pool: &Pool) -> Result<(Gates, Vec<Task<u32>>)> {
     let pairs = (0..pool.processes()).map(|_| events(2)).collect::<Result<Vec<_>>>()?;
     let tasks = pairs.iter().map(|pair| pool.apply_async(hold, (pair,))).collect::<Result<Vec<_>, _>>()?;
     pairs.iter().for_each(|pair| wait(&pair[0], "a task runs"));
@@ -298,7 +301,7 @@ fn imap_takes_a_few_ahead() -> Result<()> {
     let mut all = pool.imap_unordered(square, 0..500).chunk_size(7).collect::<Result<Vec<_>, _>>()?;
     all.sort_unstable();
     assert!(all.into_iter().eq((0..500).map(square)));
-    let odd = |n: u64| if n % 2 == 0 { Ok(n) } else { Err(Error::other("odd")) };
+    let odd = |n: u64| if n.is_multiple_of(2) { Ok(n) } else { Err(Error::other("odd")) };
     let results: Vec<_> = pool
         .imap(odd, 0..6)
         .map(|result| result.map_err(|error| matches!(error, PoolError::Task { task, .. } if task % 2 == 1)))
