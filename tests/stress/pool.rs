@@ -76,7 +76,7 @@ fn pool_tasks() -> Result<()> {
     let kills = std::thread::scope(|scope| {
         let murder = scope.spawn(|| murder(&pool, end));
         while Instant::now() < end {
-            let len = |n: u64| if n % 4 == 0 { 300 } else { 3 };
+            let len = |n: u64| if n.is_multiple_of(4) { 300 } else { 3 };
             let tasks: Vec<(u64, Task<(u64, String)>)> = (submitted..submitted + 200)
                 .map(|n| Ok((n, pool.apply_async(work, (n, &begun, len(n)))?)))
                 .collect::<Result<_, PoolError>>()?;
