@@ -72,8 +72,8 @@ fn a_worker_has_a_name() -> Result<()> {
     let pool = Pool::new(2)?;
     let names: BTreeSet<_> = pool.map(|_: u32| current_name().to_owned(), 0..100)?.into_iter().collect();
     assert!(names.len() <= 2, "{names:?}");
-    let number = |name: &str| name.strip_prefix("PoolWorker-").and_then(|number| number.parse::<u64>().ok());
-    assert!(names.iter().all(|name| number(name).is_some()), "{names:?}");
+    let numbers = |name: &str| name.strip_prefix("PoolWorker-").map(|numbers| numbers.split('-').map(str::parse::<u64>).collect());
+    assert!(names.iter().all(|name| matches!(numbers(name), Some(Ok::<Vec<_>, _>(_)))), "{names:?}");
     Ok(())
 }
 
