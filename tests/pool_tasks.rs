@@ -1,4 +1,24 @@
 //! Tasks of a `Pool`: what is submitted one by one, its results, callbacks and ends.
+//!
+//! What Python's `Pool` and `ProcessPoolExecutor` do, and where it is tested (here, or in the file named):
+//!
+//! | Python | tests |
+//! |---|---|
+//! | `Pool(processes, initializer, initargs, maxtasksperchild)` | `a_builder_that_makes_no_sense_is_an_error`, `every_worker_is_initialised_once`, `workers_are_replaced_after_so_many_tasks`; `pool`: `of_no_processes`, `workers_that_never_start_are_an_error_not_a_storm` |
+//! | `apply`, `apply_async`, `submit` | `apply_takes_and_returns_any_message`, `failures_of_a_task_are_its_own`, `many_more_tasks_than_fit_the_board` |
+//! | `map`, `map_async`, `starmap`, chunk sizes | `map_async_and_starmap_and_chunks`; `pool`: `results_come_in_the_order_of_the_items`, `of_no_items`, `the_first_failure_by_index_is_returned_and_the_others_are_done` |
+//! | `imap`, `imap_unordered`, `buffersize` | `imap_takes_a_few_ahead`, `unordered_results_do_not_wait_for_slow_ones` |
+//! | `callback`, `error_callback`, `add_done_callback` | `callbacks_run_before_the_task_is_ready`, `a_callback_that_panics_costs_nothing`, `a_callback_may_submit_and_may_end_the_pool`; `pool_deaths`: `an_error_callback_hears_of_a_death` |
+//! | `get`, `wait`, `ready`, `successful`, `result`, `done` | `waiting_has_an_end`, `threads_wait_for_one_task` |
+//! | `cancel`, `cancelled`, `cancel_futures` | `cancelling_takes_back_what_nobody_has_begun`, `cancelling_and_submitting_over_and_over_loses_nothing` |
+//! | `as_completed`, `wait(return_when)` | `tasks_come_as_they_are_completed` |
+//! | `close`, `join`, `shutdown` | `close_join_and_what_comes_after` |
+//! | `terminate`, `terminate_workers`, `kill_workers` | `pool_deaths`: `terminate_in_every_state` |
+//! | leaving the `with` block | `drop_finishes_what_was_submitted`; `pool`: `drop_is_bounded` |
+//! | a worker dies, exits or aborts | `pool_deaths`: all |
+//! | what cannot be pickled | by type; `pool`: `inputs_and_results_of_any_length`, `handles_as_inputs_and_results` |
+//! | only its creator may use it; no nested pools | `a_forked_child_is_told_and_harms_nothing`; `pool`: `a_worker_has_pools_and_processes_of_its_own` |
+//! | `ThreadPool` | not there: threads have rayon |
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
