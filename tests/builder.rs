@@ -339,12 +339,19 @@ fn niceness() -> i32 {
     rustix::process::getpriority_process(None).unwrap()
 }
 
+/// Becomes another user than root. `false` if the system refuses.
+#[allow(unsafe_code)]
+fn lose_privileges() -> bool {
+    // SAFETY: takes nothing and cannot fail.
+    let user = unsafe { libc::geteuid() };
+    // SAFETY: changes the user of all threads, and touches no memory.
+    user != 0 || unsafe { libc::setresuid(65533, 65533, 65533) } == 0
+}
+
 #[test]
 fn a_thread_that_is_nicer_than_others_keeps_nobody_from_starting_children() -> Result<()> {
-    #[allow(unsafe_code)]
     fn unprivileged() -> Result<(i32, i32, i32)> {
-        // SAFETY: asks, and changes the user of all threads; there is one.
-        assert!(unsafe { libc::geteuid() != 0 || libc::setresuid(65533, 65533, 65533) == 0 });
+        assert!(lose_privileges());
         let nicer = || -> Result<i32> {
             rustix::process::setpriority_process(None, niceness() + 3).unwrap();
             Ok(Process::spawn(niceness, ())?.join()?)
@@ -357,9 +364,7 @@ fn a_thread_that_is_nicer_than_others_keeps_nobody_from_starting_children() -> R
     assert!(first == mine + 3 && (mine..=first).contains(&second), "{mine} {first} {second}");
     // It is asked for, so it is an error.
     let refused = || {
-        #[allow(unsafe_code)]
-        // SAFETY: as above.
-        let changed = unsafe { libc::geteuid() != 0 || libc::setresuid(65533, 65533, 65533) == 0 };
+        let changed = lose_privileges();
         let refused = Process::builder().nice(niceness() - 1).spawn(niceness, ());
         changed
             && matches!(refused, Err(Error::Os(doing, error)) if doing.contains("nice") && error.kind() == ErrorKind::PermissionDenied)

@@ -72,7 +72,8 @@ fn a_worker_has_a_name() -> Result<()> {
     let pool = Pool::new(2)?;
     let names: BTreeSet<_> = pool.map(|_: u32| current_name().to_owned(), 0..100)?.into_iter().collect();
     assert!(names.len() <= 2, "{names:?}");
-    let numbers = |name: &str| name.strip_prefix("PoolWorker-").map(|numbers| numbers.split('-').map(str::parse::<u64>).collect());
+    let numbers =
+        |name: &str| name.strip_prefix("PoolWorker-").map(|numbers| numbers.split('-').map(str::parse::<u64>).collect());
     assert!(names.iter().all(|name| matches!(numbers(name), Some(Ok::<Vec<_>, _>(_)))), "{names:?}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Sleeping long: who has waited for long is told of deaths instead of looking for them.
 
-use coproc::{Event, LockError, Mutex, Queue, RecvError, Result, Semaphore, SharedValue};
+use coproc::{Event, LockError, Mutex, Queue, RecvError, Result, Semaphore, SharedValue, TryRecvError, wait_any};
 use coproc_pool::Process;
 use coproc_tests::{pause, until_in_call, wait, watchdog};
 
@@ -89,5 +89,23 @@ fn who_waits_for_items_is_told_that_the_last_sender_has_dropped_the_queue() -> R
     until_told_of_deaths(receiver.pid());
     drop(queue);
     assert!(receiver.join()?);
+    Ok(())
+}
+
+#[test]
+fn who_waits_for_several_is_told_that_nobody_is_left() -> Result<()> {
+    let _watchdog = watchdog(60, "waiting for one of several with nobody left");
+    let (queue, event) = (Queue::<u8>::new(1)?, SharedValue::new(Event::new())?);
+    let sender = Process::spawn(|_queue: Queue<u8>| -> () { pause() }, (&queue,))?;
+    let waits = |queue: Queue<u8>, event: SharedValue<Event>| {
+        let ready = wait_any(&[&*event, &queue]);
+        (ready, queue.try_recv() == Err(TryRecvError::Disconnected))
+    };
+    let waiter = Process::spawn(waits, (&queue, &event))?;
+    drop(queue);
+    // Asleep in the same call all the time: for long when this has come true, or soon after.
+    until_told_of_deaths(waiter.pid());
+    sender.kill()?;
+    assert_eq!(waiter.join()?, (1, true));
     Ok(())
 }

@@ -4,7 +4,6 @@
 
 #![allow(unsafe_code)]
 
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
@@ -63,7 +62,7 @@ fn give_up(way: usize) -> Result<(Vec<String>, Vec<Vec<String>>)> {
     assert_ne!(mine, before);
     // The zygote of before is gone, though its keeper is not.
     until("the old zygote is gone", || zygote() != Some(first) || mine.iter().any(|line| line == "Seccomp:\t2"));
-    let others = vec![my_rights(), Process::spawn(my_rights, ())?.join()?];
+    let others = [my_rights(), Process::spawn(my_rights, ())?.join()?];
     assert_eq!(others[0], others[1]);
     Ok((mine, theirs))
 }
@@ -483,8 +482,8 @@ fn a_program_without_standard_files() -> Result<()> {
     }
     let _watch = watchdog(60, "closed standard files");
     let files = Process::spawn(program, ())?.join()?;
-    for number in 0..3 {
-        assert_eq!(files[number], (number as i32, "/dev/null".to_owned()));
+    for (number, file) in (0..3).zip(files) {
+        assert_eq!(file, (number, "/dev/null".to_owned()));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Who is alive: what the model says. A thread of a model is a process, unless the model says otherwise.
 
 use std::fmt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
 use crate::sys::atomic::AtomicU32;
@@ -95,6 +95,10 @@ impl Registry {
         identity as u32
     }
 
+    pub(crate) fn id(&self) -> u128 {
+        0
+    }
+
     /// No model sleeps so long that it is told of deaths.
     pub(crate) fn board(&self) -> Option<&Board> {
         None
@@ -117,6 +121,6 @@ impl Board {
     }
 }
 
-pub(crate) fn registry_of(_: *const ()) -> Option<Registry> {
-    Some(Registry)
+pub(crate) fn registry_of(_: *const ()) -> Option<Arc<Registry>> {
+    Some(Arc::new(Registry))
 }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::Duration;
 
-use crate::sync::{Deadline, SLICE};
+use crate::sync::{Deadline, SLICE, nap_any};
 use crate::sys::{self, futex};
 
 /// How many words the kernel waits on at once. What is more is looked at in short slices.
@@ -142,9 +142,10 @@ fn wait_until(objects: &[&dyn Waitable], deadline: Deadline) -> Option<usize> {
         if let Some(index) = first() {
             break Some(index);
         }
-        let Some(slice) = deadline.slice(slice_for(words.len())) else { break None };
-        if !futex::wait_any(&words, slice) {
-            objects.iter().for_each(|object| object.ask_kernel());
+        match nap_any(&words, deadline, slice_for(words.len())) {
+            None => break None,
+            Some(false) => objects.iter().for_each(|object| object.ask_kernel()),
+            Some(true) => {}
         }
     };
     objects.iter().for_each(|object| object.pass_on());

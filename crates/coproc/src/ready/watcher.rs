@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use super::{Waitable, announce_all, slice_for};
 use crate::error::{Error, Result};
 use crate::segment;
+use crate::sync::{Deadline, nap_any};
 use crate::sys::fork::{ForkLock, on_fork};
 use crate::sys::{futex, thread};
 
@@ -146,7 +147,7 @@ impl Watcher {
             }
             // First, so that it is among those that the kernel takes.
             words.insert(0, (&self.changes, changes));
-            if !futex::wait_any(&words, slice_for(words.len())) {
+            if nap_any(&words, Deadline::NEVER, slice_for(words.len())) != Some(true) {
                 objects().for_each(Waitable::ask_kernel);
             }
         }

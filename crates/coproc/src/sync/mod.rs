@@ -35,6 +35,7 @@ pub use semaphore::{Permit, ReleaseError, Semaphore};
 pub(crate) use deadline::Deadline;
 pub(crate) use lock::{Held, Patience, RawLock};
 pub(crate) use mutex::Parts;
+pub(crate) use nap::nap_any;
 pub(crate) use tally::Tally;
 pub(crate) use wait::SLICE;
 pub use wait::WaitWord;

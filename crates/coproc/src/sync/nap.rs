@@ -5,11 +5,12 @@
 //! one value of one word, and belongs to a family whose deaths are told on a [`Board`](crate::liveness::Board), sleeps on that too, and long.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use super::deadline::Deadline;
-use crate::liveness;
+use crate::liveness::{self, Registry};
 use crate::sys::futex;
 
 /// After so much sleep, and after each death, when others may follow that nobody is left to tell of.
@@ -21,50 +22,73 @@ const LONG_SLICE: Duration = Duration::from_secs(1);
 /// What a thread knows of its last sleep.
 #[derive(Clone, Copy)]
 struct Nap {
-    word: usize,
-    value: u32,
-    /// How long it has slept on this value of this word.
+    /// On which values of which words.
+    on: u64,
+    /// How long it has slept on these.
     slept: Duration,
     /// What the board said before the look that the thread has taken since.
     deaths: Option<u32>,
 }
 
 impl Nap {
-    const fn first(word: usize, value: u32) -> Self {
-        Self { word, value, slept: Duration::ZERO, deaths: None }
+    const fn first(on: u64) -> Self {
+        Self { on, slept: Duration::ZERO, deaths: None }
     }
 }
 
 thread_local! {
-    static LAST: Cell<Nap> = const { Cell::new(Nap::first(0, 0)) };
+    static LAST: Cell<Nap> = const { Cell::new(Nap::first(0)) };
 }
 
 /// Sleeps while the word has this value, for a slice at most, or longer where deaths are told. May return early for no reason; the caller looks again.
 /// `false` if the deadline has passed.
 pub(crate) fn nap(word: &AtomicU32, value: u32, deadline: Deadline, slice: Duration) -> bool {
-    let address = &raw const *word;
+    nap_any(&[(word, value)], deadline, slice).is_some()
+}
+
+/// As [`nap`], while every one of these words has its value. `Some(false)` if that is so yet, as far as is known: it may be that nobody is left
+/// who could change one. `None` if the deadline has passed.
+pub(crate) fn nap_any(words: &[(&AtomicU32, u32)], deadline: Deadline, slice: Duration) -> Option<bool> {
+    let on = words.iter().fold(words.len() as u64, |on, &(word, value)| {
+        // Two sums that are equal by chance make a sleep of a second of one that should be short.
+        (on.rotate_left(5) ^ (&raw const *word).addr() as u64 ^ u64::from(value) << 32).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    });
     let last = LAST.get();
-    let mut nap = if (last.word, last.value) == (address.addr(), value) { last } else { Nap::first(address.addr(), value) };
-    let registry = if nap.slept < LONG { None } else { liveness::registry_of(address.cast()) };
+    let mut nap = if last.on == on { last } else { Nap::first(on) };
+    let registry = if nap.slept < LONG { None } else { family_of(words) };
     // Asked after `deaths` was read: who makes it incomplete tells so after that.
-    let board = registry
-        .as_ref()
-        .and_then(|registry| registry.board())
-        .filter(|board| board.is_complete() && futex::can_wait_for_several());
+    let board = registry.as_ref().and_then(|registry| registry.board()).filter(|board| board.is_complete());
     let told = board.zip(nap.deaths);
-    let Some(time) = deadline.slice(if told.is_some() { LONG_SLICE } else { slice }) else { return false };
-    match told {
-        Some((board, deaths)) => _ = futex::wait_any(&[(word, value), (board.word(), deaths)], time),
-        None => futex::wait(word, value, time),
-    }
+    let time = deadline.slice(if told.is_some() { LONG_SLICE } else { slice })?;
+    let mut woken = match (told, words) {
+        (Some((board, deaths)), _) => {
+            let words: Vec<_> = words.iter().copied().chain([(board.word(), deaths)]).collect();
+            futex::wait_any(&words, time)
+        }
+        (None, &[(word, value)]) => {
+            futex::wait(word, value, time);
+            true
+        }
+        (None, _) => futex::wait_any(words, time),
+    };
     // Before the caller's look: what is told after this ends the next sleep.
     let deaths = board.map(|board| board.deaths());
     if told.is_some_and(|(_, before)| deaths != Some(before)) {
-        nap = Nap::first(nap.word, nap.value);
+        nap = Nap::first(on);
+        woken = false;
     } else {
         nap.slept = nap.slept.saturating_add(time);
         nap.deaths = deaths;
     }
     LAST.set(nap);
-    true
+    Some(woken)
+}
+
+/// The registry of the family to which all these words belong, but for those that are this process's alone; `None` if there is none, or one cannot sleep on its
+/// board too.
+fn family_of(words: &[(&AtomicU32, u32)]) -> Option<Arc<Registry>> {
+    let mut families = words.iter().filter_map(|&(word, _)| liveness::registry_of((&raw const *word).cast()));
+    let family = families.next()?;
+    let is_one = families.all(|other| other.id() == family.id());
+    (is_one && words.len() < futex::MOST_WORDS && futex::can_wait_for_several()).then_some(family)
 }

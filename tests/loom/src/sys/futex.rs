@@ -17,6 +17,8 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, _: Duration) {
     }
 }
 
+pub(crate) const MOST_WORDS: usize = 128;
+
 pub(crate) fn can_wait_for_several() -> bool {
     false
 }
