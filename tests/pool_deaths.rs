@@ -288,7 +288,7 @@ fn an_initializer_that_fails_is_an_error_that_says_why() -> Result<()> {
 #[test]
 fn an_initializer_killed_now_and_then_costs_nothing() -> Result<()> {
     fn initialize(count: SharedValue<AtomicU64>) {
-        if count.fetch_add(1, SeqCst) % 2 == 0 {
+        if count.fetch_add(1, SeqCst).is_multiple_of(2) {
             kill(std::process::id());
         }
     }
