@@ -5,7 +5,7 @@
 //! one value of one word, and belongs to a family whose deaths are told on a [`Board`](crate::liveness::Board), sleeps on that too, and long.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::ops::Deref;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
@@ -86,7 +86,7 @@ pub(crate) fn nap_any(words: &[(&AtomicU32, u32)], deadline: Deadline, slice: Du
 
 /// The registry of the family to which all these words belong, but for those that are this process's alone; `None` if there is none, or one cannot sleep on its
 /// board too.
-fn family_of(words: &[(&AtomicU32, u32)]) -> Option<Arc<Registry>> {
+fn family_of(words: &[(&AtomicU32, u32)]) -> Option<impl Deref<Target = Registry> + use<>> {
     let mut families = words.iter().filter_map(|&(word, _)| liveness::registry_of((&raw const *word).cast()));
     let family = families.next()?;
     let is_one = families.all(|other| other.id() == family.id());
