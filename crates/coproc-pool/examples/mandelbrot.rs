@@ -1,6 +1,7 @@
 //! The Mandelbrot set, as a picture that a pool fills in place: `mandelbrot FILE.png [--kill]`.
 //!
 //! With `--kill`, workers are killed while they work. What was lost is computed again, so the picture is the same, byte for byte.
+//! With `--features progress`, bars show how far it is.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,7 +107,10 @@ fn main() -> coproc::Result<()> {
     let Some(file) = args.iter().find(|arg| *arg != "--kill") else {
         return Err(coproc::Error::other("usage: mandelbrot FILE.png [--kill]"));
     };
-    let pool = Pool::new(4)?;
+    let pool = Pool::builder().processes(4);
+    #[cfg(feature = "progress")]
+    let pool = pool.progress_bar();
+    let pool = pool.build()?;
     let picture = SharedArray::<u8>::zeroed(WIDTH * HEIGHT)?;
     let stop = AtomicBool::new(!args.iter().any(|arg| arg == "--kill"));
     let deaths = std::thread::scope(|scope| {

@@ -22,7 +22,7 @@
 //! - [`Pool`]: processes that are kept, and calls spread over them.
 //! - [`ProcessError`], [`PoolError`], [`Cause`]: how these can fail. A dead process is an answer, never a hang.
 //!
-//! With the feature `tracing`, starts and ends of children and replaced workers are events for the program's own subscriber. Without it nothing is
+//! With the feature `progress`, a pool draws bars for calls that last: [`PoolBuilder`]`::progress_bar`. With the feature `tracing`, starts and ends of children and replaced workers are events for the program's own subscriber. Without it nothing is
 //! told, and nothing is ever printed that is not a fault.
 
 #![deny(unsafe_code)]
@@ -53,7 +53,7 @@ pub use call::Call;
 pub use coproc;
 pub use error::{Cause, PoolError, ProcessError};
 pub use pool::{
-    AsCompleted, Imap, Mapping, Pool, PoolBuilder, PoolStats, Submission, Task, WorkerState, WorkerStats, as_completed,
+    AsCompleted, Imap, Mapping, Pool, PoolBuilder, PoolStats, Progress, Submission, Task, WorkerState, WorkerStats, as_completed,
 };
 pub use process::{
     Builder, Child, ExitStatus, Parent, Process, Scope, ScopedProcess, Stdio, active_children, current_name, interrupted, parent,

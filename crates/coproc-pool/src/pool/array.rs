@@ -220,6 +220,7 @@ impl Pool {
             input.write(to);
             output.write(to);
         })
+        .named("map_array")
         .run();
         to.note(&result);
         result.map(drop)
@@ -276,6 +277,7 @@ impl Pool {
             array.write(to);
             size.write(to);
         })
+        .named("for_each_chunk")
         .chunk_size(1)
         .retries(0)
         .run();

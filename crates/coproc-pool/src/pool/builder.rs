@@ -8,6 +8,7 @@ use coproc::{Error, Result};
 use super::Pool;
 use super::board::SEATS;
 use super::crew::Settings;
+use super::progress::{Hook, Progress};
 use super::submit::captures_nothing;
 use super::worker::{Initialize, initialize};
 use crate::call::Call;
@@ -41,6 +42,7 @@ pub struct PoolBuilder {
     retries: u32,
     task_timeout: Option<Duration>,
     drop_timeout: Duration,
+    hook: Option<Hook>,
 }
 
 impl PoolBuilder {
@@ -53,6 +55,7 @@ impl PoolBuilder {
             retries: 0,
             task_timeout: None,
             drop_timeout: Duration::from_secs(10),
+            hook: None,
         }
     }
 
@@ -109,6 +112,39 @@ impl PoolBuilder {
         self
     }
 
+    /// Calls this with the progress of every call with many items: `map`, `starmap`, `map_array`, `for_each_chunk`, `imap` and their relatives.
+    ///
+    /// It is called on a thread of the pool, some 20 times a second for each call that lasts, and once when the call is over, before that returns (so a
+    /// short call waits a moment for it). It should be quick. If it panics, it is not called again, and the pool goes on.
+    ///
+    /// ```
+    /// let pool = coproc_pool::Pool::builder()
+    ///     .processes(2)
+    ///     .progress(|at| println!("{}: {} of {}", at.name, at.done, at.total.unwrap_or(0)))
+    ///     .build()?;
+    /// pool.map(|n: u64| n * n, 0..1000)?; // prints "map: 1000 of 1000" in the end
+    /// # Ok::<(), coproc::Error>(())
+    /// ```
+    pub fn progress(mut self, hook: impl Fn(Progress) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Hook::new(hook));
+        self
+    }
+
+    /// Draws a bar on standard error for every call with many items that lasts, in place of a [`progress`](Self::progress) hook, and takes it away when
+    /// the call is over. Nothing is drawn if standard error is no terminal. Needs the feature `progress`.
+    ///
+    /// ```
+    /// let pool = coproc_pool::Pool::builder().processes(2).progress_bar().build()?;
+    /// assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+    /// # Ok::<(), coproc::Error>(())
+    /// ```
+    #[cfg(feature = "progress")]
+    #[doc(alias = "tqdm")]
+    pub fn progress_bar(mut self) -> Self {
+        self.hook = super::bar::bars();
+        self
+    }
+
     /// Starts the pool.
     ///
     /// # Errors
@@ -131,6 +167,6 @@ impl PoolBuilder {
             most_tasks: self.most_tasks.unwrap_or(0),
             task_timeout: self.task_timeout,
         };
-        Pool::start(settings, self.retries, self.drop_timeout)
+        Pool::start(settings, self.retries, self.drop_timeout, self.hook)
     }
 }

@@ -10,6 +10,7 @@ use coproc::{Message, Outcome};
 
 use super::Pool;
 use super::board::Record;
+use super::progress::Track;
 use super::submit::{captures_nothing, offset_of};
 use super::task::Task;
 use super::worker::Worker;
@@ -92,6 +93,8 @@ pub struct Imap<'a, I: Iterator, M> {
     done: (mpsc::Sender<usize>, mpsc::Receiver<usize>),
     /// Results that are there.
     ready: VecDeque<Result<M, PoolError>>,
+    /// For whom its progress is told, if anybody.
+    track: Option<Track>,
 }
 
 /// A chunk that was submitted: its first item, and how many.
@@ -187,15 +190,33 @@ impl<I: Iterator, M: Message + Send> Iterator for Imap<'_, I, M> {
             }
             if self.unpack().is_none() {
                 // After all that was submitted.
-                return self.refusal.take().map(Err);
+                let refusal = self.refusal.take();
+                if refusal.is_none() {
+                    self.end(!self.is_refused);
+                }
+                return refusal.map(Err);
             }
+        }
+        if let Some(track) = &self.track {
+            track.count();
         }
         self.ready.pop_front()
     }
 }
 
+impl<I: Iterator, M> Imap<'_, I, M> {
+    /// Tells that it has ended.
+    fn end(&self, is_full: bool) {
+        if let Some(track) = &self.track {
+            track.end(is_full);
+            track.wait();
+        }
+    }
+}
+
 impl<I: Iterator, M> Drop for Imap<'_, I, M> {
     fn drop(&mut self) {
+        self.end(false);
         for pending in self.pending.values() {
             pending.task.cancel();
         }
@@ -267,10 +288,27 @@ impl Pool {
         R: Outcome<Output: Send>,
     {
         captures_nothing!(F);
-        let _ = f;
+        self.imap_as("imap", f, items)
+    }
+
+    fn imap_as<F, I, R>(&self, name: &'static str, _: F, items: I) -> Imap<'_, I::IntoIter, R::Output>
+    where
+        F: Fn(I::Item) -> R + Copy + Send + 'static,
+        I: IntoIterator<Item: Message>,
+        R: Outcome<Output: Send>,
+    {
+        let items = items.into_iter();
+        let total = match items.size_hint() {
+            (least, Some(most)) if least == most => Some(most),
+            _ => None,
+        };
+        let track = self.shared.herald.as_ref().and_then(|herald| herald.call(name, total));
+        if let Some(track) = &track {
+            track.begin(None);
+        }
         Imap {
             pool: self,
-            items: items.into_iter().fuse(),
+            items: items.fuse(),
             submit: submit_chunk::<F, I::Item, R>,
             chunk: 1,
             ahead: 4 * self.processes(),
@@ -282,6 +320,7 @@ impl Pool {
             pending: HashMap::new(),
             done: mpsc::channel(),
             ready: VecDeque::new(),
+            track,
         }
     }
 
@@ -299,7 +338,8 @@ impl Pool {
         I: IntoIterator<Item: Message>,
         R: Outcome<Output: Send>,
     {
-        let mut imap = self.imap(f, items);
+        captures_nothing!(F);
+        let mut imap = self.imap_as("imap_unordered", f, items);
         imap.is_ordered = false;
         imap
     }

@@ -1,12 +1,13 @@
 //! Calls with many items: `map` and its relatives.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use coproc::__private::Parcel;
 use coproc::{Message, Outcome, Writer};
 
 use super::Pool;
 use super::job::{Job, JobOrder, Many, One, Shape, Spare, Taken, Work, help};
+use super::progress::Track;
 use super::submit::captures_nothing;
 use super::task::{Callback, Cell, Task};
 use crate::call::Call;
@@ -21,6 +22,7 @@ pub struct Mapping<'a, M> {
     pool: &'a Pool,
     take: Box<Take<'a>>,
     help: super::worker::Run,
+    name: &'static str,
     shape: Shape,
     retries: u32,
     callback: Option<Callback<Vec<M>>>,
@@ -33,6 +35,7 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
             pool,
             take: Box::new(take),
             help: help::<W>,
+            name: "map",
             shape: Shape { seats: pool.processes(), chunk: None, output: M::BOUND },
             retries: pool.retries,
             callback: None,
@@ -45,6 +48,12 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
         let mut extra = Parcel::default();
         write(&mut extra.writer());
         Self::new::<W>(pool, move |shape, spare| shape.count(items, extra, spare))
+    }
+
+    /// What its progress is told by.
+    pub(super) fn named(mut self, name: &'static str) -> Self {
+        self.name = name;
+        self
     }
 
     /// How many items a worker takes at once. If nothing is said, a quarter of its share: enough to even out the times of the items. 1 is
@@ -73,15 +82,25 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
         self
     }
 
-    fn begin(self, is_attended: bool) -> Result<Arc<Job<M>>, PoolError> {
+    fn begin(mut self, is_attended: bool) -> Result<(Arc<Job<M>>, Option<Track>), PoolError> {
         if self.shape.chunk == Some(0) {
             return Err(coproc::Error::other("a chunk has at least one item: leave chunk_size out for a good one").into());
         }
         let shared = &self.pool.shared;
         let taken = (self.take)(self.shape, &shared.spare)?;
+        let herald = shared.herald.as_ref();
+        let track = herald.and_then(|herald| herald.call(self.name, Some(taken.block.plan.items)));
+        if let Some(track) = &track {
+            (self.callback, self.error_callback) = tracked(track, self.callback, self.error_callback);
+        }
         let cell = Arc::new(Cell::new(self.callback, self.error_callback));
         let order = JobOrder { function: self.help, shape: self.shape, retries: self.retries, is_attended };
-        Job::begin(&shared.desk, &shared.spare, order, taken, cell)
+        let job = Job::begin(&shared.desk, &shared.spare, order, taken, cell)?;
+        if let Some(track) = &track {
+            let tally: Weak<Job<M>> = Arc::downgrade(&job);
+            track.begin(Some(tally));
+        }
+        Ok((job, track))
     }
 
     /// Has the calls made, and waits for the results, in the order of the items.
@@ -89,8 +108,11 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
     /// # Errors
     /// As [`Pool::map`].
     pub fn run(self) -> Result<Vec<M>, PoolError> {
-        let job = self.begin(true)?;
+        let (job, track) = self.begin(true)?;
         job.wait();
+        if let Some(track) = track {
+            track.wait();
+        }
         job.cell.take()
     }
 
@@ -100,9 +122,28 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
     /// As [`Pool::apply_async`](super::Pool::apply_async).
     pub fn submit(self) -> Result<Task<Vec<M>>, PoolError> {
         let desk = Arc::clone(&self.pool.shared.desk);
-        let job = self.begin(false)?;
+        let (job, _) = self.begin(false)?;
         Ok(Task { desk, cell: Arc::clone(&job.cell) })
     }
+}
+
+/// Callbacks that say first that the call has ended.
+fn tracked<M: 'static>(
+    track: &Track,
+    callback: Option<Callback<Vec<M>>>,
+    error_callback: Option<Callback<PoolError>>,
+) -> (Option<Callback<Vec<M>>>, Option<Callback<PoolError>>) {
+    let (well, badly) = (track.clone(), track.clone());
+    let callback = move |results: &Vec<M>| {
+        well.end(true);
+        callback.into_iter().for_each(|callback| callback(results));
+    };
+    let error_callback = move |error: &PoolError| {
+        // Of one item: the others are done.
+        badly.end(matches!(error, PoolError::Task { .. } | PoolError::WorkerDied { .. }));
+        error_callback.into_iter().for_each(|callback| callback(error));
+    };
+    (Some(Box::new(callback)), Some(Box::new(error_callback)))
 }
 
 impl<M> std::fmt::Debug for Mapping<'_, M> {
@@ -215,6 +256,6 @@ impl Pool {
         captures_nothing!(F);
         let _ = f;
         let write = |args: &Args, to: &mut Writer<'_>| F::pack(args, to);
-        Mapping::new::<Many<F, Args, Sig>>(self, move |shape, spare| shape.pack(items.into_iter(), write, spare))
+        Mapping::new::<Many<F, Args, Sig>>(self, move |shape, spare| shape.pack(items.into_iter(), write, spare)).named("starmap")
     }
 }

@@ -1,6 +1,8 @@
 //! Processes that are kept, and calls spread over them. How they and the pool meet in shared memory is in `README.md` beside this file.
 
 mod array;
+#[cfg(feature = "progress")]
+mod bar;
 mod board;
 mod book;
 mod builder;
@@ -10,6 +12,7 @@ mod imap;
 mod job;
 mod line;
 mod map;
+mod progress;
 mod settle;
 mod stats;
 mod submit;
@@ -27,6 +30,7 @@ use coproc::{Error, Result};
 pub use builder::PoolBuilder;
 pub use imap::{AsCompleted, Imap, as_completed};
 pub use map::Mapping;
+pub use progress::Progress;
 pub use stats::{PoolStats, WorkerState, WorkerStats};
 pub use submit::Submission;
 pub use task::Task;
@@ -36,6 +40,7 @@ use crew::{Crew, Settings};
 use desk::Desk;
 use job::Spare;
 use line::Lines;
+use progress::{Herald, Hook};
 
 /// A pool of worker processes.
 ///
@@ -68,12 +73,15 @@ struct Shared {
     /// Whoever holds it may reach the elements of arrays that are lent to it: the pool and its workers.
     lease: Arc<Lease>,
     crew: Crew,
+    /// Tells how far calls have come, if somebody wants to know.
+    herald: Option<Arc<Herald>>,
 }
 
 /// The pool's own threads.
 struct Threads {
     collector: JoinHandle<()>,
     crew: JoinHandle<()>,
+    herald: Option<JoinHandle<()>>,
 }
 
 impl Pool {
@@ -90,20 +98,24 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    fn start(settings: Settings, retries: u32, drop_timeout: Duration) -> Result<Self> {
+    fn start(settings: Settings, retries: u32, drop_timeout: Duration, hook: Option<Hook>) -> Result<Self> {
         let desk = Arc::new(Desk::new(Lines::new(settings.processes), settings.task_timeout.is_some())?);
         let lease = Arc::new(Lease::new()?);
         let crew = Crew::start(Arc::clone(&desk), Arc::clone(&lease), settings)?;
-        let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), lease });
+        let herald = hook.map(|hook| Arc::new(Herald::new(hook)));
+        let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), lease, herald });
         let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
-        let crew = spawn("coproc-crew", move || one.crew.run())?;
+        let herald = shared.herald.clone().map(|herald| spawn("coproc-progress", move || herald.run())).transpose()?;
+        let no_herald = || shared.herald.iter().for_each(|herald| herald.close());
+        let crew = spawn("coproc-crew", move || one.crew.run()).inspect_err(|_| no_herald())?;
         let collector = spawn("coproc-results", move || other.desk.collect());
         let pool = |collector| Self { threads: Mutex::new(collector), shared: Arc::clone(&shared), retries, drop_timeout };
         match collector {
-            Ok(collector) => Ok(pool(Some(Threads { collector, crew }))),
+            Ok(collector) => Ok(pool(Some(Threads { collector, crew, herald }))),
             Err(error) => {
                 shared.crew.terminate();
                 let _ = crew.join();
+                no_herald();
                 Err(error)
             }
         }
@@ -162,6 +174,12 @@ impl Pool {
             let _ = threads.collector.join();
         }
         while desk.collect_some() {}
+        if let Some(herald) = &self.shared.herald {
+            herald.close();
+        }
+        // The hook may end its pool too.
+        let elsewhere = threads.herald.filter(|herald| herald.thread().id() != std::thread::current().id());
+        elsewhere.into_iter().for_each(|herald| drop(herald.join()));
     }
 }
 

@@ -7,6 +7,7 @@
 mod block;
 mod help;
 mod inputs;
+mod tally;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,0 +1,182 @@
+//! What the hook of a `Pool` is told of the progress of calls.
+
+use std::sync::{Arc, Mutex};
+
+use coproc::{Error, Event, Result, SharedArray};
+use coproc_pool::{Pool, PoolBuilder, PoolError, Progress};
+use coproc_tests::{events, kill, pause, until, wait, watchdog};
+
+/// What the hook was told, in order.
+type Told = Arc<Mutex<Vec<Progress>>>;
+
+fn listening(builder: PoolBuilder) -> Result<(Pool, Told)> {
+    let told = Told::default();
+    let hear = Arc::clone(&told);
+    let pool = builder.progress(move |progress| hear.lock().unwrap().push(progress)).build()?;
+    Ok((pool, told))
+}
+
+/// What was told of the call that is over; asserts what is so of every call.
+fn of_one_call(told: &Told, name: &str) -> Vec<Progress> {
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert!(told.iter().all(|at| at.name == name && at.call == told[0].call), "{told:?}");
+    assert!(told.is_sorted_by_key(|at| at.done), "{told:?}");
+    assert!(told.iter().all(|at| at.total.is_none_or(|total| at.done <= total)), "{told:?}");
+    let (last, others) = told.split_last().expect("the end is told");
+    assert!(last.is_over && others.iter().all(|at| !at.is_over), "{told:?}");
+    told
+}
+
+/// How many were done in the end, of how many.
+fn end_of(told: &Told, name: &str) -> (u64, Option<u64>) {
+    let told = of_one_call(told, name);
+    let last = told[told.len() - 1];
+    (last.done, last.total)
+}
+
+#[test]
+fn every_call_with_many_items_tells_its_end_before_it_returns() -> Result<()> {
+    let _watch = watchdog(60, "ends of calls");
+    let (pool, told) = listening(Pool::builder().processes(2))?;
+    pool.map(|n: u64| n, 0..1000)?;
+    assert_eq!(end_of(&told, "map"), (1000, Some(1000)));
+    pool.map(|word: String| word.len(), ["to", "be"].map(String::from))?;
+    assert_eq!(end_of(&told, "map"), (2, Some(2)));
+    pool.map(|n: u64| n, 0..0)?;
+    assert_eq!(end_of(&told, "map"), (0, Some(0)));
+    pool.starmap(u64::pow, [(2, 5), (3, 2)])?;
+    assert_eq!(end_of(&told, "starmap"), (2, Some(2)));
+    let array = SharedArray::from_fn(500, |n| n as u64)?;
+    pool.map_array(|n: u64| n, &array)?;
+    assert_eq!(end_of(&told, "map_array"), (500, Some(500)));
+    pool.for_each_chunk_of(&array, 50, |_: usize, _: &mut [u64]| ())?;
+    assert_eq!(end_of(&told, "for_each_chunk"), (10, Some(10)));
+    assert_eq!(pool.imap(|n: u64| n, 0..30).count(), 30);
+    assert_eq!(end_of(&told, "imap"), (30, Some(30)));
+    assert_eq!(pool.imap_unordered(|n: u64| n, (0..30).filter(|n| n % 3 == 0)).count(), 10);
+    assert_eq!(end_of(&told, "imap_unordered"), (10, Some(10)));
+    assert_eq!(pool.imap(|n: u64| n, 0..).take(4).count(), 4);
+    let (done, _) = end_of(&told, "imap");
+    assert_eq!(done, 4);
+    pool.apply(|n: u64| n, (1,))?;
+    assert!(told.lock().unwrap().is_empty(), "a single call has no progress");
+    Ok(())
+}
+
+#[test]
+fn failed_items_are_done() -> Result<()> {
+    let _watch = watchdog(60, "failed items");
+    let (pool, told) = listening(Pool::builder().processes(2))?;
+    let odd = |n: u64| if n % 2 == 1 { Err(Error::other("odd")) } else { Ok(n) };
+    assert!(matches!(pool.map(odd, 0..100), Err(PoolError::Task { task: 1, .. })));
+    assert_eq!(end_of(&told, "map"), (100, Some(100)));
+    let dies = |n: u64| if n == 70 { std::process::abort() } else { n };
+    assert!(matches!(pool.map(dies, 0..100), Err(PoolError::WorkerDied { task: 70, .. })));
+    assert_eq!(end_of(&told, "map"), (100, Some(100)));
+    Ok(())
+}
+
+/// Item 5 of ten waits for the second event.
+fn wait_at_five((n, at): (u64, SharedArray<Event>)) {
+    if n == 5 {
+        at[0].set();
+        at[1].wait();
+    }
+}
+
+#[test]
+fn a_call_that_lasts_is_told_of_meanwhile() -> Result<()> {
+    let _watch = watchdog(60, "a long call");
+    let (pool, told) = listening(Pool::builder().processes(1))?;
+    let at = events(2)?;
+    let task = pool.mapping(wait_at_five, (0..10).map(|n| (n, at.clone()))).chunk_size(4).submit()?;
+    wait(&at[0], "item 5 is being done");
+    until("5 items are told to be done", || told.lock().unwrap().last().is_some_and(|at| at.done == 5 && !at.is_over));
+    at[1].set();
+    task.get()?;
+    // Nobody waits for the hook here.
+    until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
+    assert_eq!(end_of(&told, "map"), (10, Some(10)));
+    Ok(())
+}
+
+/// Item 5 of ten is done at the second attempt.
+fn die_at_five((n, at): (u64, SharedArray<Event>)) {
+    if n == 5 && !at[0].is_set() {
+        at[0].set();
+        pause()
+    }
+}
+
+#[test]
+fn what_a_killed_worker_had_done_stays_done() -> Result<()> {
+    let _watch = watchdog(60, "a killed worker");
+    let (pool, told) = listening(Pool::builder().processes(1).retries(1))?;
+    for _ in 0..5 {
+        let at = events(1)?;
+        let items = (0..10).map(|n| (n, at.clone()));
+        let task = pool.map_async(die_at_five, items)?;
+        wait(&at[0], "item 5 is being done");
+        until("some progress is told", || told.lock().unwrap().last().is_some_and(|at| at.done > 0));
+        kill(pool.stats().workers[0].pid.expect("a worker is at it"));
+        task.get()?;
+        until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
+        assert_eq!(end_of(&told, "map"), (10, Some(10)));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_call_that_is_ended_early_is_told_so() -> Result<()> {
+    let _watch = watchdog(60, "a terminated pool");
+    let (pool, told) = listening(Pool::builder().processes(1))?;
+    let at = events(2)?;
+    let task = pool.mapping(wait_at_five, (0..10).map(|n| (n, at.clone()))).chunk_size(1).submit()?;
+    wait(&at[0], "item 5 is being done");
+    pool.terminate();
+    assert!(matches!(task.get(), Err(PoolError::Terminated)));
+    let (done, total) = end_of(&told, "map");
+    assert!(done <= 5 && total == Some(10), "{done}");
+    Ok(())
+}
+
+#[test]
+fn a_panicking_hook_is_not_called_again() -> Result<()> {
+    let _watch = watchdog(60, "a panicking hook");
+    let calls = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&calls);
+    let hook = move |_| {
+        *count.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) += 1;
+        panic!("a hook of a test panics");
+    };
+    let pool = Pool::builder().processes(2).progress(hook).build()?;
+    for _ in 0..3 {
+        assert_eq!(pool.map(|n: u64| n * n, 0..4)?, [0, 1, 4, 9]);
+        assert_eq!(pool.imap(|n: u64| n, 0..4).count(), 4);
+    }
+    assert_eq!(*calls.lock().unwrap(), 1);
+    Ok(())
+}
+
+#[test]
+fn a_hook_may_use_and_end_its_pool() -> Result<()> {
+    let _watch = watchdog(60, "a hook with the pool");
+    let own: Arc<Mutex<Option<Pool>>> = Arc::default();
+    let theirs = Arc::clone(&own);
+    let (to, squares) = std::sync::mpsc::channel();
+    let hook = move |_| {
+        let taken = theirs.lock().unwrap().take();
+        if let Some(pool) = taken {
+            to.send(pool.map(|n: u64| n * n, 0..4)).unwrap();
+        }
+    };
+    let pool = Pool::builder().processes(2).progress(hook).build()?;
+    let at = events(2)?;
+    let task = pool.map_async(wait_at_five, (0..10).map(|n| (n, at.clone())).collect::<Vec<_>>())?;
+    wait(&at[0], "item 5 is being done");
+    *own.lock().unwrap() = Some(pool);
+    at[1].set();
+    assert_eq!(squares.recv().unwrap()?, [0, 1, 4, 9]);
+    assert_eq!(task.get()?.len(), 10);
+    Ok(())
+}
