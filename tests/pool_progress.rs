@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use coproc::{Error, Event, Result, SharedArray};
 use coproc_pool::{Pool, PoolBuilder, PoolError, Progress};
-use coproc_tests::{events, kill, pause, until, wait, watchdog};
+use coproc_tests::{events, kill, until, wait, watchdog};
 
 /// What the hook was told, in order.
 type Told = Arc<Mutex<Vec<Progress>>>;
@@ -95,34 +95,48 @@ fn a_call_that_lasts_is_told_of_meanwhile() -> Result<()> {
     at[1].set();
     task.get()?;
     // Nobody waits for the hook here.
+    eprintln!("{:?}", told.lock().unwrap().iter().map(|at| at.done).collect::<Vec<_>>());
     until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
     assert_eq!(end_of(&told, "map"), (10, Some(10)));
     Ok(())
 }
 
-/// Item 5 of ten is done at the second attempt.
-fn die_at_five((n, at): (u64, SharedArray<Event>)) {
-    if n == 5 && !at[0].is_set() {
-        at[0].set();
-        pause()
+/// Says that it is there, and waits for the word to go on.
+fn hold(at: &[Event]) {
+    at[0].set();
+    at[1].wait();
+}
+
+/// Its worker is killed at item 5 of ten. The results are sent when their range is done, so until then they die with the worker: items 3 and 4 are done once
+/// more, after item 9.
+fn die_at_five((n, at): (u64, SharedArray<Event>)) -> String {
+    match n {
+        5 if !at[0].is_set() => hold(&at[0..]),
+        9 => hold(&at[2..]),
+        3 if at[2].is_set() => hold(&at[4..]),
+        _ => {}
     }
+    n.to_string()
 }
 
 #[test]
-fn what_a_killed_worker_had_done_stays_done() -> Result<()> {
+fn what_is_done_once_more_is_not_taken_back() -> Result<()> {
     let _watch = watchdog(60, "a killed worker");
     let (pool, told) = listening(Pool::builder().processes(1).retries(1))?;
-    for _ in 0..5 {
-        let at = events(1)?;
-        let items = (0..10).map(|n| (n, at.clone()));
-        let task = pool.map_async(die_at_five, items)?;
-        wait(&at[0], "item 5 is being done");
-        until("some progress is told", || told.lock().unwrap().last().is_some_and(|at| at.done > 0));
-        kill(pool.stats().workers[0].pid.expect("a worker is at it"));
-        task.get()?;
-        until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
-        assert_eq!(end_of(&told, "map"), (10, Some(10)));
-    }
+    let at = events(6)?;
+    let task = pool.mapping(die_at_five, (0..10).map(|n| (n, at.clone()))).chunk_size(3).submit()?;
+    wait(&at[0], "item 5 is being done");
+    kill(pool.stats().workers[0].pid.expect("a worker is at it"));
+    wait(&at[2], "item 9 is being done");
+    until("all but items 5 and 9 are told to be done", || told.lock().unwrap().last().is_some_and(|at| at.done == 8));
+    at[3].set();
+    wait(&at[4], "item 3 is being done again");
+    let before = told.lock().unwrap().len();
+    until("that is looked at", || told.lock().unwrap().len() > before + 1);
+    at[5].set();
+    assert_eq!(task.get()?.concat(), "0123456789");
+    until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
+    assert_eq!(end_of(&told, "map"), (10, Some(10)));
     Ok(())
 }
 
