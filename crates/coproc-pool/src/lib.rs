@@ -19,7 +19,7 @@
 //!
 //! - [`Process`]: a function of this program in a process of its own; [`Builder`]: one that differs from its parent; [`scope`](fn@scope): those that end with a
 //!   block of code; [`Child`]: any of them, to watch and to end; [`active_children`], [`parent`](fn@parent), [`current_name`]: relatives.
-//! - [`Pool`]: processes that are kept, and calls spread over them.
+//! - [`Pool`]: processes that are kept, and calls spread over them; [`Task`]: one that was submitted; [`PoolStats`], [`Progress`]: what it is doing.
 //! - [`ProcessError`], [`PoolError`], [`Cause`]: how these can fail. A dead process is an answer, never a hang.
 //!
 //! With the feature `progress`, a pool draws bars for calls that last: [`PoolBuilder`]`::progress_bar`. With the feature `tracing`, starts and ends of children and replaced workers are events for the program's own subscriber. Without it nothing is

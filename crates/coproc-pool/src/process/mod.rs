@@ -42,7 +42,7 @@ const CAPTURES: &str =
 
 /// A child process that runs one function of this program: what `std::thread::JoinHandle` is for a thread.
 ///
-/// The child is this same executable, started before its `main`: there is nothing to initialise and no guard to write, and it works in
+/// The child is this same executable, copied before its `main`: there is nothing to initialise and no guard to write, and it works in
 /// tests, examples and doctests too. It has its own memory. What it shares with its parent is what it is given: handles of shared objects as
 /// arguments. It inherits standard input, output and error, the environment, the working directory and the process group, and no
 /// descriptor that it was not given; [`builder`](Process::builder) changes that.
@@ -54,7 +54,12 @@ const CAPTURES: &str =
 /// A child ends when its function returns, though threads of its own still run; what it has printed is written out before that. Ctrl-C at the
 /// terminal is for its parent: see [`interrupted`].
 ///
-/// To watch and end it, a process has the methods of [`Child`]. Several that shall not outlive a block of code are started in a [`scope`].
+/// What is copied is the *zygote*: this program, executed when the first child is started, which never gets to its `main`. It and the copy that it keeps ready for
+/// the next start are children of this process too, `coproc-zygote` and `coproc-spare` in `ps`, and end with it. So a loop that calls `waitpid(-1)` until
+/// `ECHILD` never ends, and it takes the statuses of children away from those who join them: wait for children of your own by their pids. Where there can
+/// be no zygote, and for [`Builder::exec`], the program is executed for each child.
+///
+/// To watch and end it, a process has the methods of [`Child`]. Several that shall not outlive a block of code are started in a [`scope`](fn@scope).
 ///
 /// ```
 /// use coproc_pool::{Process, coproc::SharedValue};

@@ -49,7 +49,7 @@ pub(crate) struct Job<M> {
 
 /// How a call with many items is to be made.
 pub(super) struct JobOrder {
-    /// An instance of [`help`].
+    /// An instance of [`help`](fn@help).
     pub(super) function: RunTask,
     pub(super) shape: Shape,
     pub(super) retries: u32,
