@@ -140,6 +140,37 @@ fn what_is_done_once_more_is_not_taken_back() -> Result<()> {
     Ok(())
 }
 
+/// Of each three items the middle one ends its worker, with the result of the first in its hands. When all have, the first one of all waits.
+fn die_in_the_middle((n, at): (u64, SharedArray<Event>)) -> String {
+    match n {
+        0 if at[0].is_set() => hold(&at[1..]),
+        n if n % 3 == 1 => {
+            at[0].set();
+            std::process::exit(1)
+        }
+        _ => {}
+    }
+    n.to_string()
+}
+
+#[test]
+fn items_for_which_there_is_no_room_yet_are_not_done() -> Result<()> {
+    let _watch = watchdog(60, "many deaths");
+    let (pool, told) = listening(Pool::builder().processes(1))?;
+    let at = events(3)?;
+    // Eight pieces are left of four ranges: more than one round has room for.
+    let task = pool.mapping(die_in_the_middle, (0..12).map(|n| (n, at.clone()))).chunk_size(3).submit()?;
+    wait(&at[1], "item 0 is being done again");
+    let before = told.lock().unwrap().len();
+    until("that is looked at", || told.lock().unwrap().len() > before + 1);
+    assert_eq!(told.lock().unwrap().last().map(|at| at.done), Some(4));
+    at[2].set();
+    assert!(matches!(task.get(), Err(PoolError::WorkerDied { task: 1, .. })));
+    until("the end is told", || told.lock().unwrap().last().is_some_and(|at| at.is_over));
+    assert_eq!(end_of(&told, "map"), (12, Some(12)));
+    Ok(())
+}
+
 #[test]
 fn a_call_that_is_ended_early_is_told_so() -> Result<()> {
     let _watch = watchdog(60, "a terminated pool");
