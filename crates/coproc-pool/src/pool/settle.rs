@@ -200,8 +200,8 @@ impl Desk {
     }
 
     pub(super) fn collect_some(&self) -> bool {
-        /// So many at a time, then others get the lock.
-        const MOST: usize = 64;
+        /// So many at a time, then others get the lock: so soon that who submits meanwhile need not sleep for it.
+        const MOST: usize = 8;
         let mut some = Vec::new();
         let mut book = self.book();
         let hint = self.board.hint.load(Ordering::Relaxed).min(book.tail);
