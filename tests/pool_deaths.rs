@@ -139,6 +139,37 @@ fn a_retried_task_is_begun_anew() -> Result<()> {
 }
 
 #[test]
+fn results_taken_before_a_worker_dies_are_right() -> Result<()> {
+    const ITEMS: usize = 100;
+    let _watch = watchdog(60, "results that are taken early");
+    let pool = Pool::builder().processes(2).retries(1).build()?;
+    // Ranges that are done are copied while others are not: the last item kills its worker when most are done.
+    let at_last = |(n, begun, deaths): (usize, SharedArray<AtomicU64>, u64)| {
+        let before = begun[n].fetch_add(1, SeqCst);
+        if n == ITEMS - 1 && before < deaths {
+            until("the first ranges are done", || begun.iter().take(ITEMS - 20).all(|count| count.load(SeqCst) > 0));
+            kill(std::process::id());
+        }
+        n * n
+    };
+    for deaths in [1, 2] {
+        let begun = SharedArray::<AtomicU64>::zeroed(ITEMS)?;
+        let result = pool.mapping(at_last, (0..ITEMS).map(|n| (n, begun.clone(), deaths))).chunk_size(10).run();
+        match result {
+            Ok(squares) => assert!(deaths == 1 && squares.into_iter().eq((0..ITEMS).map(|n| n * n))),
+            Err(error) => {
+                assert!(deaths == 2 && matches!(error, PoolError::WorkerDied { task, .. } if task == ITEMS - 1), "{error}")
+            }
+        }
+    }
+    // So many that workers give way after each range.
+    assert!(pool.map(square, 0..300_000)?.into_iter().eq((0..300_000).map(square)));
+    let panics = pool.map(|n: u64| n / 299_999_u64.saturating_sub(n).min(1), 0..300_000);
+    assert!(matches!(panics, Err(PoolError::Task { task: 299_999, .. })), "{:?}", panics.map(|all| all.len()));
+    serves(&pool)
+}
+
+#[test]
 fn a_task_that_takes_too_long() -> Result<()> {
     const LIMIT: Duration = Duration::from_millis(700);
     let _watch = watchdog(60, "a task that takes too long");

@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
 use coproc::{Error, Message, Reader, Result, SharedArray, Writer};
@@ -259,16 +259,46 @@ impl Block {
         M::read(&mut unsafe { Reader::raw(at, size, &[]) })
     }
 
-    /// The results of all items; an item whose result is none is the error.
-    pub(crate) fn outputs<M: Message>(&self) -> Result<Vec<M>, usize> {
-        if M::PLAIN.is_some()
-            && let (Some(size), Some(at)) = (M::BOUND.filter(|_| self.plan.output == M::BOUND), self.at(1, 0, 0))
-        {
-            // SAFETY: so many bytes from there on are in the memory (invariant 1), which is mapped while `self` lives.
-            let mut reader = unsafe { Reader::raw(at, self.plan.items * size, &[]) };
-            return M::read_each(self.plan.items, &mut reader).ok_or(0);
+    /// The results of all items, of which some are taken; an item whose result is none is the error.
+    pub(crate) fn outputs<M: Message>(&self, mut taken: Vec<M>) -> Result<Vec<M>, usize> {
+        if self.copy_outputs(&mut taken, self.plan.items) {
+            return Ok(taken);
         }
         (0..self.plan.items).map(|item| self.output(item).ok_or(item)).collect()
+    }
+
+    /// Whether the results of this range are plain, and so many that it takes long to copy them.
+    pub(crate) fn is_worth_taking<M: Message>(&self, range: usize) -> bool {
+        const MUCH: usize = 64 << 10;
+        let bytes = |range: Range| (range.last - range.first).saturating_mul(self.plan.output.unwrap_or(0));
+        M::PLAIN.is_some() && self.range(range).is_some_and(|range| bytes(range) >= MUCH)
+    }
+
+    /// Takes the results of the next range after those that are taken, if its items are all done. `false` if they are not.
+    pub(crate) fn take_next<M: Message>(&self, range: usize, taken: &mut Vec<M>) -> bool {
+        let found = self.range(range).filter(|range| range.first == taken.len() && range.safe == range.last - range.first);
+        // Acquire: pairs with the Release of the progress; the results.
+        fence(Ordering::Acquire);
+        found.is_some_and(|range| self.copy_outputs(taken, range.last))
+    }
+
+    /// Copies plain results up to this item to those that are taken. `false` if they are no plain data, or not here.
+    fn copy_outputs<M: Message>(&self, taken: &mut Vec<M>, last: usize) -> bool {
+        let size = size_of::<M>();
+        if M::PLAIN.is_none() || M::BOUND != Some(size) || self.plan.output != M::BOUND {
+            return false;
+        }
+        let (Some(at), Some(count)) = (self.at(1, taken.len(), size), last.min(self.plan.items).checked_sub(taken.len())) else {
+            return taken.len() == self.plan.items;
+        };
+        taken.reserve_exact(self.plan.items - taken.len());
+        let room = taken.spare_capacity_mut().as_mut_ptr().cast::<u8>();
+        // SAFETY: so many results are in the memory from there on (invariant 1, `at`), which is mapped while `self` lives; there is room for as many,
+        // which is nobody else's.
+        unsafe { std::ptr::copy_nonoverlapping(at, room, count * size) };
+        // SAFETY: within the capacity; their bytes were copied, and any bytes are values of plain data, as `PLAIN` proves.
+        unsafe { taken.set_len(taken.len() + count) };
+        true
     }
 }
 

@@ -177,6 +177,10 @@ fn work_through<W: Work>(
             }
             (Inputs::Packed, None) => return Err(Error::Corrupted),
         }
+        if block.is_worth_taking::<W::Output>(range) {
+            // The caller may wait for this processor, to take the results while others are at work.
+            std::thread::yield_now();
+        }
         // A range is a task; the last one is counted with the errand.
         if worker.left <= 1 {
             break;
@@ -215,8 +219,8 @@ fn run_range<W: Work>(
                 if report.is_some() {
                     return report;
                 }
-                // Relaxed: read by the pool when this process has ended its task, or its life.
-                progress.store(base + (done as u64 + 1) * step, Ordering::Relaxed);
+                // Release: pairs with the Acquire in `take_next`; the results up to this one.
+                progress.store(base + (done as u64 + 1) * step, Ordering::Release);
                 worker.beat_if_timed();
             }
             None
@@ -235,10 +239,12 @@ fn run_range<W: Work>(
             batch.send(worker)?;
             safe = done;
         }
-        progress.store((safe as u64) << 32 | done as u64, Ordering::Relaxed);
+        // Release: as above.
+        progress.store((safe as u64) << 32 | done as u64, Ordering::Release);
     }
     batch.send(worker)?;
-    progress.store((count as u64) << 32 | count as u64, Ordering::Relaxed);
+    // Release: as above.
+    progress.store((count as u64) << 32 | count as u64, Ordering::Release);
     worker.count(count as u64);
     Ok(())
 }

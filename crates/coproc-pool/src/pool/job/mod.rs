@@ -44,7 +44,7 @@ pub(crate) struct Job<M> {
     pub(super) cell: Arc<Cell<Vec<M>>>,
     /// Where the helpers' tasks are on the board, plus one; 0 if they are not.
     positions: Box<[AtomicU64]>,
-    course: Mutex<Course>,
+    course: Mutex<Course<M>>,
 }
 
 /// How a call with many items is to be made.
@@ -58,8 +58,7 @@ pub(super) struct JobOrder {
 }
 
 /// How far it has come.
-#[derive(Default)]
-struct Course {
+struct Course<M> {
     /// Helpers whose tasks have not ended.
     running: usize,
     /// Ranges for which there was no room in this round.
@@ -72,6 +71,25 @@ struct Course {
     deaths: HashMap<usize, PoolError>,
     /// Why no more is done.
     error: Option<PoolError>,
+    /// Results that were taken while helpers were at work yet, of the first ranges.
+    taken: Vec<M>,
+    /// How many ranges these are; `None` if the ranges are others by now.
+    ranges_taken: Option<usize>,
+}
+
+impl<M> Default for Course<M> {
+    fn default() -> Self {
+        Self {
+            running: 0,
+            later: Vec::new(),
+            batches: Vec::new(),
+            attempts: HashMap::new(),
+            deaths: HashMap::new(),
+            error: None,
+            taken: Vec::new(),
+            ranges_taken: None,
+        }
+    }
 }
 
 /// Where the end of a helper's task goes.
@@ -107,7 +125,7 @@ impl<M: Message + Send> Job<M> {
             is_attended: AtomicBool::new(is_attended),
             cell,
             positions: (0..helpers).map(|_| AtomicU64::new(0)).collect(),
-            course: Mutex::default(),
+            course: Mutex::new(Course { ranges_taken: Some(0), ..Course::default() }),
         });
         if items == 0 {
             job.cell.complete(Ok(Vec::new()));
@@ -118,7 +136,7 @@ impl<M: Message + Send> Job<M> {
         Ok(job)
     }
 
-    fn course(&self) -> MutexGuard<'_, Course> {
+    fn course(&self) -> MutexGuard<'_, Course<M>> {
         // Nothing of a user's runs while it is held.
         self.course.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +144,7 @@ impl<M: Message + Send> Job<M> {
     /// Lays these ranges out, and sends helpers to them.
     fn round(
         self: &Arc<Self>,
-        course: &mut Course,
+        course: &mut Course<M>,
         ranges: impl Iterator<Item = (usize, usize)>,
         goes_on: bool,
     ) -> Result<(), PoolError> {
@@ -190,7 +208,7 @@ impl<M: Message + Send> Job<M> {
     }
 
     /// A helper has died: says which item it was at.
-    fn blame(&self, course: &mut Course, helper: usize, error: &dyn Fn(usize) -> PoolError) {
+    fn blame(&self, course: &mut Course<M>, helper: usize, error: &dyn Fn(usize) -> PoolError) {
         let current = self.block.current(helper).map_or(0, |current| current.swap(0, Ordering::Relaxed));
         let Some(range) = (current as usize).checked_sub(1).and_then(|range| self.block.range(range)) else { return };
         let item = range.first + range.done;
@@ -205,13 +223,14 @@ impl<M: Message + Send> Job<M> {
     }
 
     /// No helper is at work: another round, if something is left.
-    fn end_round(self: &Arc<Self>, mut course: MutexGuard<'_, Course>) {
+    fn end_round(self: &Arc<Self>, mut course: MutexGuard<'_, Course<M>>) {
         if course.error.is_none() {
             match self.left_over(&mut course) {
                 Ok(left) if left.is_empty() => {}
                 Ok(mut left) => {
                     let room = self.block.plan.ranges_at_most().min(left.len());
                     course.later = left.split_off(room);
+                    course.ranges_taken = None;
                     match self.round(&mut course, left.into_iter(), true) {
                         Ok(()) => return,
                         Err(error) => course.fail(error),
@@ -227,7 +246,7 @@ impl<M: Message + Send> Job<M> {
     }
 
     /// What helpers have left, without the items at which they died.
-    fn left_over(&self, course: &mut Course) -> Result<Vec<(usize, usize)>, PoolError> {
+    fn left_over(&self, course: &mut Course<M>) -> Result<Vec<(usize, usize)>, PoolError> {
         let mut left = std::mem::take(&mut course.later);
         let mut deaths: Vec<usize> = course.deaths.keys().copied().collect();
         deaths.sort_unstable();
@@ -246,12 +265,12 @@ impl<M: Message + Send> Job<M> {
     }
 
     /// The results in order, or the first failure.
-    fn collect(&self, course: Course) -> Result<Vec<M>, PoolError> {
+    fn collect(&self, course: Course<M>) -> Result<Vec<M>, PoolError> {
         if let Some(error) = course.error {
             return Err(error);
         }
         if course.batches.is_empty() && course.deaths.is_empty() {
-            return self.block.outputs().map_err(|item| self.unreadable(item));
+            return self.block.outputs(course.taken).map_err(|item| self.unreadable(item));
         }
         let mut results: Vec<Option<Result<M, PoolError>>> = (0..self.block.plan.items).map(|_| None).collect();
         for (item, error) in course.deaths {
@@ -275,9 +294,22 @@ impl<M: Message + Send> Job<M> {
         PoolError::Task { task, cause: Cause::Unreadable { message: "its result is no value of the function's type".into() } }
     }
 
+    /// Takes results of ranges that are done, while helpers are at others. Whether there were any.
+    fn take_some(&self) -> bool {
+        let Ok(mut course) = self.course.try_lock() else { return false };
+        let Course { taken, ranges_taken: Some(range), .. } = &mut *course else { return false };
+        let before = *range;
+        while *range < self.block.count() && self.block.take_next(*range, taken) {
+            *range += 1;
+        }
+        *range > before
+    }
+
     /// Waits for the results in this thread, and settles helpers here while that is quick.
     pub(super) fn wait(&self) {
-        for _ in 0..YIELDS {
+        let mut turns = 0;
+        while turns < YIELDS {
+            turns += 1;
             for _ in 0..LOOKS {
                 if self.cell.is_ready() {
                     return;
@@ -292,7 +324,11 @@ impl<M: Message + Send> Job<M> {
                     std::hint::spin_loop();
                 }
             }
-            std::thread::yield_now();
+            if self.take_some() {
+                turns = 0;
+            } else {
+                std::thread::yield_now();
+            }
         }
         // As long as all helpers are attended to, this thread alone sends more.
         self.is_attended.store(false, Ordering::Relaxed);
@@ -305,7 +341,7 @@ impl<M: Message + Send> Job<M> {
     }
 }
 
-impl Course {
+impl<M> Course<M> {
     fn fail(&mut self, error: PoolError) {
         self.error.get_or_insert(error);
     }
