@@ -50,7 +50,7 @@ use victim::{Stop, Survey, Victim, place};
 const HANG: Duration = Duration::from_secs(2);
 
 /// So many kill points are enough for an operation, beside those where something can be seen of it.
-const MOST_POINTS: u64 = if cfg!(debug_assertions) { 100 } else { 5000 };
+const MOST_POINTS: u64 = if cfg!(debug_assertions) { 60 } else { 5000 };
 
 /// How often a call must be slower than promised after the same death, until it counts.
 const TRIES: u32 = 3;
