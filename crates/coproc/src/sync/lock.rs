@@ -10,8 +10,9 @@ use super::wait::WaitWord;
 use super::word::Word;
 use crate::liveness::{self, Thread};
 
-/// How often a waiter gives way before it sleeps.
-const YIELDS: u32 = 8;
+/// How often a waiter gives way before it sleeps. With 4 or 8, four processes on two processors take a third longer: more of them go to sleep, and each wake costs
+/// the owner a system call.
+const YIELDS: u32 = 20;
 /// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
 /// learns of a death a little later, and costs less while it waits.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
