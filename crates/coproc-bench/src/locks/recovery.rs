@@ -34,7 +34,9 @@ pub(super) fn run(table: &mut Table) -> Result<()> {
         let times = times.collect::<Result<Vec<_>>>()?;
         let case = |what| format!("from SIGKILL of the owner to Poisoned, {kills} kills{waited}, {what}");
         table.figure(case("median"), median(times.iter().copied()), "ms", Goal::AtMost(5.0));
-        table.figure(case("p99"), quantile(times, 0.99), "ms", Goal::AtMost(25.0));
+        // Of fewer than a hundred kills, the 99th part is the worst one.
+        let (which, part) = if times.len() < 100 { ("p90", 0.9) } else { ("p99", 0.99) };
+        table.figure(case(which), quantile(times, part), "ms", Goal::AtMost(25.0));
     }
     Ok(())
 }
