@@ -4,10 +4,9 @@ use std::cell::Cell;
 
 use super::ring::Ring;
 use crate::ring::{End, Stop};
-use crate::sync::{Deadline, Patience, WaitWord};
+use crate::sync::{Deadline, Patience, WaitWord, pace};
 
-/// How often a call gives way before it sleeps, and how often it looks after each time. First others, who may be who it waits for; then looks, since
-/// an answer from another processor comes sooner than a return from the scheduler. Half as many are too few: one late answer puts one side to sleep, and
+/// How often a call gives way before it sleeps, and how often it looks after each time. Half as many are too few: one late answer puts one side to sleep, and
 /// the other, which then has to wait for a wake, soon after it.
 const YIELDS: u32 = 16;
 const LOOKS: u32 = 16;
@@ -61,8 +60,16 @@ fn wait_again<R>(
     let mut yields = 0;
     let mut slept = false;
     let mut ticket = None;
-    let mut moment = if IN_A_ROW.replace(0) < MANY { 0 } else { MOMENT };
-    let mut found = Err(Stop::Wait);
+    let in_a_row = IN_A_ROW.replace(0);
+    let mut moment = 0;
+    if in_a_row >= MANY {
+        moment = MOMENT;
+        pace::note_stream();
+    }
+    let mut found = match pace::look_first(|| (!must_wait()).then_some(())) {
+        Some(()) => attempt(Patience::Until(deadline)),
+        None => Err(Stop::Wait),
+    };
     loop {
         if !matches!(found, Err(Stop::Wait)) {
             if slept {
@@ -77,7 +84,7 @@ fn wait_again<R>(
             yields += 1;
             std::thread::yield_now();
             (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
-            look_again(&must_wait);
+            pace::look_for(LOOKS, || (!must_wait()).then_some(()));
             found = attempt(Patience::Until(deadline));
             continue;
         }
@@ -97,16 +104,6 @@ fn wait_again<R>(
             return Err(Stop::Wait);
         }
         found = attempt(Patience::Until(deadline));
-    }
-}
-
-/// Looks for a moment whether the waiting is over.
-fn look_again(must_wait: impl Fn() -> bool) {
-    for _ in 0..LOOKS {
-        if !must_wait() {
-            break;
-        }
-        std::hint::spin_loop();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::stop::Stop;
 use super::track::{End, Side, Track};
 use crate::liveness::{self, Lifeline, Socket, Thread};
-use crate::sync::{Deadline, SLICE};
+use crate::sync::{Deadline, SLICE, pace};
 use crate::sys;
 
 /// How often an end gives way before it sleeps, and how often it looks after each time. First others: while it is away, the other end may pass
@@ -165,18 +165,24 @@ impl Tether {
         }
     }
 
+    /// As [`wait`](Self::wait), for who has found too little.
     #[cold]
-    fn wait_slow<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        for round in 0..YIELDS * LOOKS {
-            if round.is_multiple_of(LOOKS) {
+    pub(crate) fn wait_slow<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+        let mut look = || match self.ready(track, want) {
+            Err(Stop::Wait) => None,
+            result => Some(result),
+        };
+        let found = pace::look_first(&mut look).or_else(|| {
+            (0..YIELDS).find_map(|_| {
                 std::thread::yield_now();
-            } else {
-                std::hint::spin_loop();
+                pace::look_for(LOOKS, &mut look)
+            })
+        });
+        if let Some(result) = found {
+            if result.as_ref().is_ok_and(|&usable| usable > want) {
+                pace::note_stream();
             }
-            match self.ready(track, want) {
-                Err(Stop::Wait) => {}
-                result => return result,
-            }
+            return result;
         }
         let mut ticket = None;
         loop {

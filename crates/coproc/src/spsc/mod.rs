@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod distance;
 mod ready;
 mod receiver;
 mod sender;
@@ -12,6 +13,7 @@ pub use sender::{Claim, Sender};
 use std::fmt;
 use std::marker::PhantomData;
 
+use self::distance::Distance;
 use crate::error::{self, Error};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Lifeline;
@@ -56,10 +58,6 @@ fn layout<T: Item>() -> u64 {
     Layout::of::<()>("spsc").number(PROTOCOL).number(T::SIZE as u64).number(T::LAYOUT).hash()
 }
 
-/// How many slots are many, and how long a moment is, in looks: a microsecond or so.
-const MANY: usize = 128;
-const MOMENT: u32 = 128;
-
 /// What both ends are made of.
 #[derive(Debug)]
 struct Ring<T, S: Side> {
@@ -67,8 +65,7 @@ struct Ring<T, S: Side> {
     tether: Tether,
     /// Keeps the ring mapped.
     segment: Segment,
-    /// How many slots the last look found.
-    lately: usize,
+    distance: Distance,
     of: PhantomData<fn(T) -> T>,
 }
 
@@ -90,7 +87,7 @@ impl<T: Item, S: Side> Ring<T, S> {
             return Err(Error::Corrupted);
         }
         track.hold(tether.holder());
-        Ok(Self { track, tether, segment, lately: 0, of: PhantomData })
+        Ok(Self { track, tether, segment, distance: Distance::new(), of: PhantomData })
     }
 
     /// Gives the end away. One that was given away already leaves nothing that could be read.
@@ -113,9 +110,18 @@ impl<T: Item, S: Side> Ring<T, S> {
         self.tether.try_ready(&mut self.track, want)
     }
 
+    /// How many slots this end may use: at least `want`, for which it waits.
     #[inline]
     fn wait(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        if self.has(want) { Ok(self.track.known()) } else { self.wait_for_more(want, deadline) }
+        if self.has(want) {
+            return Ok(self.track.known());
+        }
+        match self.tether.ready(&mut self.track, want) {
+            Ok(usable) if self.distance.is_kept(usable) => Ok(usable),
+            Ok(_) => self.fall_behind(),
+            Err(Stop::Wait) => self.tether.wait_slow(&mut self.track, want, deadline),
+            Err(stop) => Err(stop),
+        }
     }
 
     /// Whether so many slots are known to be this end's, and of use.
@@ -124,20 +130,13 @@ impl<T: Item, S: Side> Ring<T, S> {
         self.track.known() >= want && self.tether.may_use(&self.track)
     }
 
-    /// Where slots have come in large numbers lately and now there are few, the ends have come close to each other: this one gives the other a moment, or
-    /// they would take the same cache lines from each other at every slot.
+    /// Lets the other end get ahead.
     #[cold]
-    fn wait_for_more(&mut self, want: usize, deadline: Deadline) -> Result<usize, Stop> {
-        let usable = self.tether.wait(&mut self.track, want, deadline)?;
-        let before = std::mem::replace(&mut self.lately, usable);
-        if usable >= MANY || before < MANY {
-            return Ok(usable);
-        }
-        for _ in 0..MOMENT {
-            std::hint::spin_loop();
-        }
-        self.lately = self.track.look()?;
-        Ok(self.lately)
+    fn fall_behind(&mut self) -> Result<usize, Stop> {
+        Distance::pause();
+        let usable = self.track.look()?;
+        self.distance.paused(usable);
+        Ok(usable)
     }
 
     /// Waits for a slot, and says how many there are, at most so many.

@@ -13,6 +13,7 @@ mod members;
 mod mutex;
 mod nap;
 mod once;
+pub(crate) mod pace;
 mod permits;
 mod readers;
 mod recursive;

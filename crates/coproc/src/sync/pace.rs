@@ -1,0 +1,82 @@
+//! How who waits for the other side passes the first moment: by looking, or by giving way.
+//!
+//! - The other side answers from another processor: who looks sees the answer sooner than it would be back from the scheduler.
+//! - It waits for this very processor: it can only answer when this thread gives way.
+//! - It sends a stream: who looks takes each item as it comes, and both sides take the same cache lines from each other for each. Who is away for a moment finds
+//!   many at once.
+//!
+//! Nothing says beforehand which it is, so each thread learns it from its own waits. What it has learned says only what comes first: who finds nothing goes
+//! on to give way, and to sleep.
+
+use std::cell::Cell;
+
+/// How often who looks first looks: a microsecond or two.
+const LOOKS: u32 = 50;
+
+/// After so many waits that began with looking, one begins with giving way all the same, to see whether many come meanwhile.
+const TRUST: u32 = 32;
+
+/// Who has looked in vain again and again looks first once in so many waits at least: two to this power.
+const DOUBT: u32 = 6;
+
+/// So many waits after a sign of a stream begin with giving way.
+const AFTER_STREAM: u32 = 16;
+
+/// What a thread has learned.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// How many waits to come begin with giving way.
+    give_way: u32,
+    /// How many waits have begun with looking.
+    looked: u32,
+    /// How many looks in a row were in vain.
+    vain: u32,
+}
+
+thread_local! {
+    // The first one gives way: it tells a stream from an answer.
+    static PACE: Cell<Pace> = const { Cell::new(Pace { give_way: 1, looked: 0, vain: 0 }) };
+}
+
+/// Notes that more than one have come at once: a stream.
+pub(crate) fn note_stream() {
+    let pace = PACE.get();
+    PACE.set(Pace { give_way: pace.give_way.max(AFTER_STREAM), ..pace });
+}
+
+/// Looks for a moment, if that is what this wait begins with, until there is something.
+pub(crate) fn look_first<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    let mut pace = PACE.get();
+    let found = if pace.give_way > 0 {
+        pace.give_way -= 1;
+        None
+    } else {
+        let found = look_for(LOOKS, &mut look);
+        pace.looked = pace.looked.wrapping_add(1);
+        match found {
+            Some(_) => pace.vain = 0,
+            None => {
+                pace.vain = (pace.vain + 1).min(DOUBT);
+                pace.give_way = 1 << pace.vain;
+            }
+        }
+        if pace.looked.is_multiple_of(TRUST) {
+            pace.give_way = pace.give_way.max(1);
+        }
+        found
+    };
+    PACE.set(pace);
+    found
+}
+
+/// Looks so many times at most.
+pub(crate) fn look_for<R>(times: u32, mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    for _ in 0..times {
+        let found = look();
+        if found.is_some() {
+            return found;
+        }
+        std::hint::spin_loop();
+    }
+    None
+}
