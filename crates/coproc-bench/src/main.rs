@@ -1,7 +1,7 @@
 //! coproc beside its peers: each contest runs ours and theirs in turns on the same CPUs, and prints the medians.
 //!
 //! ```text
-//! cargo run --release --manifest-path crates/coproc-bench/Cargo.toml -- SUITE [--rounds N] [--check]
+//! cargo run --release --manifest-path crates/coproc-bench/Cargo.toml -- SUITE [--rounds N] [--only WORDS] [--check]
 //! ```
 
 #![deny(unsafe_code)]
@@ -19,11 +19,12 @@ use std::process::ExitCode;
 use measure::{Result, Table};
 use processes::fresh;
 
-const USAGE: &str = "usage: coproc-bench SUITE [--rounds N] [--check]
+const USAGE: &str = "usage: coproc-bench SUITE [--rounds N] [--only WORDS] [--check]
 
-  SUITE       locks, pool, queues, processes, or all
-  --rounds N  how often ours and each peer run, in turns (31); the figures are medians of rounds
-  --check     exit with 1 if a goal is missed or could not be measured; needs 15 rounds";
+  SUITE         locks, pool, queues, processes, or all
+  --rounds N    how often ours and each peer run, in turns (31); the figures are medians of rounds
+  --only WORDS  just the cases that have these words in their names
+  --check       exit with 1 if a goal is missed or could not be measured; needs 15 rounds";
 
 /// What a few rounds give is no figure to judge by.
 const FEWEST_TO_JUDGE: usize = 15;
@@ -37,6 +38,7 @@ const SUITES: [Suite; 4] = [("locks", locks::run), ("pool", pool::run), ("queues
 struct Arguments {
     suite: String,
     rounds: usize,
+    only: String,
     check: bool,
 }
 
@@ -44,6 +46,7 @@ impl Arguments {
     fn parse(mut words: impl Iterator<Item = String>) -> std::result::Result<Self, String> {
         let mut suite = None;
         let mut rounds = 31;
+        let mut only = String::new();
         let mut check = false;
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -52,6 +55,7 @@ impl Arguments {
                     let number = words.next().and_then(|number| number.parse().ok()).filter(|&number| number > 0);
                     rounds = number.ok_or("--rounds needs a number above zero")?;
                 }
+                "--only" => only = words.next().ok_or("--only needs a part of a case's name")?,
                 _ if suite.is_none() && !word.starts_with('-') => suite = Some(word),
                 _ => return Err(format!("`{word}` is not understood")),
             }
@@ -59,7 +63,7 @@ impl Arguments {
         if check && rounds < FEWEST_TO_JUDGE {
             return Err(format!("--check needs at least {FEWEST_TO_JUDGE} rounds"));
         }
-        Ok(Self { suite: suite.ok_or("which suite?")?, rounds, check })
+        Ok(Self { suite: suite.ok_or("which suite?")?, rounds, only, check })
     }
 
     /// The suites that are asked for.
@@ -73,7 +77,7 @@ impl Arguments {
 }
 
 fn run(arguments: &Arguments, suites: Vec<Suite>) -> Result<ExitCode> {
-    let mut table = Table::new(arguments.rounds);
+    let mut table = Table::new(arguments.rounds).only(&arguments.only);
     for (_, run) in suites {
         run(&mut table)?;
     }
@@ -120,7 +124,9 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_refused() {
-        for line in ["", "locks pool", "locks --rounds", "locks --rounds 0", "locks --fast", "locks --check --rounds 14"] {
+        for line in
+            ["", "locks pool", "locks --rounds", "locks --rounds 0", "locks --only", "locks --fast", "locks --check --rounds 14"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

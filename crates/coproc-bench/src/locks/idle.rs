@@ -15,10 +15,15 @@ const WAIT: Duration = Duration::from_secs(2);
 /// The CPU time that a call took, and all its time.
 type Cost = (Duration, Duration);
 
+const CASE: &str = "CPU time of a process asleep";
+
 /// All wait at the same time, each in a process of its own.
 pub(super) fn run(table: &mut Table) -> Result<()> {
+    if !table.wants(CASE) {
+        return Ok(());
+    }
     for (call, share) in shares(WAIT)? {
-        table.figure(format!("CPU time of a process asleep in {call}"), share * 100.0, "% of a core", Goal::AtMost(0.1));
+        table.figure(format!("{CASE} in {call}"), share * 100.0, "% of a core", Goal::AtMost(0.1));
     }
     Ok(())
 }

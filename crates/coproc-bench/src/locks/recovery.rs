@@ -22,7 +22,12 @@ const APART: Duration = Duration::from_micros(200);
 const LONG: Duration = Duration::from_millis(400);
 const LATE_PART: u32 = 20;
 
+const CASE: &str = "from SIGKILL of the owner to Poisoned";
+
 pub(super) fn run(table: &mut Table) -> Result<()> {
+    if !table.wants(CASE) {
+        return Ok(());
+    }
     let kills = if table.rounds() == 1 { FEW_KILLS } else { KILLS };
     let lock = SharedValue::new(Mutex::new(0_u64))?;
     for (kills, settled, waited) in [(kills, SETTLED, ""), (kills / LATE_PART, LONG, ", after a long wait")] {
@@ -32,7 +37,7 @@ pub(super) fn run(table: &mut Table) -> Result<()> {
             Ok(time.as_secs_f64() * 1e3)
         });
         let times = times.collect::<Result<Vec<_>>>()?;
-        let case = |what| format!("from SIGKILL of the owner to Poisoned, {kills} kills{waited}, {what}");
+        let case = |what| format!("{CASE}, {kills} kills{waited}, {what}");
         table.figure(case("median"), median(times.iter().copied()), "ms", Goal::AtMost(5.0));
         // Of fewer than a hundred kills, the 99th part is the worst one.
         let (which, part) = if times.len() < 100 { ("p90", 0.9) } else { ("p99", 0.99) };

@@ -48,6 +48,11 @@ impl<'a> Contest<'a> {
         self.fairness.push((case.into(), part));
     }
 
+    /// The names of ours.
+    pub(super) fn cases(&self) -> impl Iterator<Item = &str> {
+        self.ours.iter().map(|ours| ours.name.as_str())
+    }
+
     /// Runs all sides in turns, after one round that does not count.
     pub(super) fn hold(mut self, rounds: usize) -> Result<Vec<Row>> {
         for round in 0..=rounds {

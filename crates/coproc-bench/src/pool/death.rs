@@ -14,14 +14,19 @@ const FEW_DEATHS: usize = 20;
 /// In milliseconds.
 const SOON: f64 = 50.0;
 
+const CASE: &str = "a worker is killed by its task";
+
 pub(super) fn run(table: &mut Table) -> Result<()> {
+    if !table.wants(CASE) {
+        return Ok(());
+    }
     let deaths = if table.rounds() == 1 { FEW_DEATHS } else { DEATHS };
     // Of one worker, so that nobody else can answer in its stead.
     let pool = Pool::new(1)?;
     let times = (0..deaths).map(|_| kill_worker(&pool)).collect::<Result<Vec<_>>>()?;
     let mut figures = |what: &str, of: fn(&(Duration, Duration)) -> Duration| {
         let ms: Vec<_> = times.iter().map(|times| of(times).as_secs_f64() * 1e3).collect();
-        let case = |part| format!("a worker is killed by its task, from the call to {what}, {deaths} deaths, {part}");
+        let case = |part| format!("{CASE}, from the call to {what}, {deaths} deaths, {part}");
         table.figure(case("median"), median(ms.iter().copied()), "ms", Goal::AtMost(SOON));
         table.figure(case("p99"), quantile(ms, 0.99), "ms", Goal::AtMost(SOON));
     };
