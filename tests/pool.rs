@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use coproc::{Error, Event, Message, Mutex, Queue, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Pool, PoolError, Process};
-use coproc_tests::{End, events, kill, pause, stop, until, wait, watchdog};
+use coproc_tests::{End, events, fork, kill, pause, stop, until, wait, wait_for, watchdog};
 
 fn square(n: u64) -> u64 {
     n * n
@@ -490,5 +490,27 @@ fn a_million_items() -> Result<()> {
     let pool = Pool::new(4)?;
     let all = pool.map(square, 0..1_000_000)?;
     assert_eq!((all.len(), &all[..3], all[999_999]), (1_000_000, &[0, 1, 4][..], 999_998_000_001));
+    Ok(())
+}
+
+#[test]
+fn a_forked_child_has_the_results_of_its_parent() -> Result<()> {
+    let _watch = watchdog(60, "results in a forked child");
+    let pool = Pool::new(1)?;
+    let input = SharedArray::from_fn(100, |n| n as u64)?;
+    let result = pool.map_array(|n: u64| n + 1, &input)?;
+    let (ready, go) = (Queue::<u64>::new(1)?, Queue::<u64>::new(1)?);
+    let child = fork(|| {
+        ready.send(0).unwrap();
+        let _ = go.recv();
+        i32::from(result.get(9).unwrap() != 10)
+    });
+    ready.recv()?;
+    drop(result);
+    for _ in 0..10 {
+        pool.map_array(|n: u64| n * 7, &input)?;
+    }
+    go.send(0)?;
+    assert_eq!(wait_for(child), 0);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Calls of a `Pool` over shared arrays, in place: results, locks, deaths.
+//! Calls of a `Pool` over shared arrays, in place: results, locks, deaths. Nothing here forks: what a forked child may have is not used again (tests/pool.rs).
 
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
@@ -36,6 +36,86 @@ fn elements_go_to_elements() -> Result<()> {
             assert_eq!(input.get(len - 1)?, len as u64 - 1);
         }
     }
+    Ok(())
+}
+
+/// Which memory an array lies in.
+fn memory_of<T: Plain>(array: &SharedArray<T>) -> [u64; 2] {
+    let id = array.segment().header().id;
+    [id as u64, (id >> 64) as u64]
+}
+
+#[test]
+fn memory_of_results_that_nobody_has_is_used_again() -> Result<()> {
+    let _watch = watchdog(60, "results in memory of results");
+    let pool = Pool::new(2)?;
+    let input = SharedArray::from_fn(1000, |n| n as u64)?;
+    let first = pool.map_array(|n: u64| n + 1, &input)?;
+    let memory = memory_of(&first);
+    drop(first);
+    // When the last helper of that call has put down what it had of it.
+    let mut next = None;
+    until("the memory is used again", || {
+        let result = pool.map_array(|n: u64| n + 2, &input).unwrap();
+        let same = memory_of(&result) == memory;
+        next = Some(result);
+        same
+    });
+    let next = next.unwrap();
+    assert!(next.read()?.iter().enumerate().all(|(n, &m)| m == n as u64 + 2));
+    // Of another length, or type, it is another array.
+    assert_ne!(memory_of(&pool.map_array(|n: u64| n, &SharedArray::zeroed(999)?)?), memory);
+    drop(next);
+    assert_ne!(memory_of(&pool.map_array(|n: u64| n as f64, &input)?), memory);
+    Ok(())
+}
+
+#[test]
+fn results_that_somebody_has_stay_as_they_are() -> Result<()> {
+    fn keep(array: SharedArray<u64>, ready: Queue<u64>, go: Queue<u64>) -> coproc::Result<Vec<u64>> {
+        ready.send(0)?;
+        let _ = go.recv();
+        Ok(array.to_vec()?)
+    }
+    let _watch = watchdog(60, "results that somebody has");
+    let pool = Pool::new(2)?;
+    let input = SharedArray::from_fn(100, |n| n as u64)?;
+    let again = |last: SharedArray<u64>| {
+        let memory = memory_of(&last);
+        drop(last);
+        for _ in 0..10 {
+            assert_ne!(memory_of(&pool.map_array(|n: u64| n * 7, &input).unwrap()), memory);
+        }
+    };
+    let make = || pool.map_array(|n: u64| n + 1, &input);
+    let right: Vec<u64> = (1..101).collect();
+
+    // Another handle of this process.
+    let result = make()?;
+    let other = result.clone();
+    again(result);
+    assert_eq!(other.to_vec()?, right);
+
+    // One that is on its way.
+    let result = make()?;
+    let (sender, receiver) = coproc::channel()?;
+    sender.send_value(&result)?;
+    again(result);
+    assert_eq!(receiver.recv_value::<SharedArray<u64>>()?.to_vec()?, right);
+
+    // One of another process.
+    let result = make()?;
+    let (ready, go) = (Queue::new(1)?, Queue::new(1)?);
+    let child = Process::spawn(keep, (&result, &ready, &go))?;
+    ready.recv()?;
+    again(result);
+    go.send(0)?;
+    assert_eq!(child.join()?, right);
+
+    // A forgotten guard.
+    let result = make()?;
+    std::mem::forget(result.lock()?);
+    again(result);
     Ok(())
 }
 

@@ -178,6 +178,12 @@ impl<T: Plain> SharedArray<T> {
 
 /// For coproc-pool.
 impl<T: Plain> SharedArray<T> {
+    /// The array in a segment that holds one.
+    #[doc(hidden)]
+    pub fn of_segment(segment: Segment) -> Result<Self> {
+        Self::from_segment(segment)
+    }
+
     #[doc(hidden)]
     pub fn segment(&self) -> &Segment {
         &self.segment

@@ -1,7 +1,9 @@
-//! The squares of many numbers and of fewer, into a vector.
+//! The squares of many numbers and of fewer, into a vector or a shared array.
 
 use std::cell::RefCell;
+use std::time::{Duration, Instant};
 
+use coproc::SharedArray;
 use coproc_pool::Pool;
 use rayon::prelude::*;
 
@@ -16,18 +18,44 @@ const FEWER: u64 = 10_000;
 pub(super) fn run(table: &mut Table, python: &RefCell<Option<Python>>, threads: usize) -> Result<()> {
     const CASE: &str = "map n*n over 1,000,000 u64 into a Vec, ns per item";
     const SHORT: &str = "map n*n over 10,000 u64 into a Vec, ns per item";
+    const ARRAY: &str = "map_array n*n over 1,000,000 u64, ns per item";
 
+    let array = SharedArray::from_fn(MANY as usize, |n| n as u64)?;
+    let output = SharedArray::zeroed(array.len())?;
+    let pool = Pool::new(WORKERS)?;
+    let right = sum_of_squares(MANY);
     let mut contest = Contest::default();
+    contest.ours(ARRAY, || {
+        best(MANY, right, || {
+            let start = Instant::now();
+            let squares = pool.map_array(square, &array)?;
+            sum(start.elapsed(), &squares)
+        })
+    });
+    contest.ours("map_array_into, the same", || {
+        best(MANY, right, || {
+            let start = Instant::now();
+            pool.map_array_into(square, &array, &output)?;
+            sum(start.elapsed(), &output)
+        })
+    });
     let names = sides(&mut contest, CASE, MANY, python, threads)?;
-    contest.goal(CASE, names.rayon, 3.0);
-    contest.goal(CASE, PROCSPAWN, 1.0 / 30.0);
-    contest.goal(CASE, names.python, 1.0 / 200.0);
+    for (case, times) in [(CASE, 3.0), (ARRAY, 1.5)] {
+        contest.goal(case, &names.rayon, times);
+        contest.goal(case, PROCSPAWN, 1.0 / 30.0);
+        contest.goal(case, &names.python, 1.0 / 200.0);
+    }
     table.hold(contest)?;
 
     let mut contest = Contest::default();
     let names = sides(&mut contest, SHORT, FEWER, python, threads)?;
     contest.goal(SHORT, names.rayon, 4.0);
     table.hold(contest)
+}
+
+/// This time, and the sum of an array.
+fn sum(time: Duration, array: &SharedArray<u64>) -> Result<(Duration, u64)> {
+    Ok((time, array.read()?.iter().fold(0, |sum, &square| sum.wrapping_add(square))))
 }
 
 struct Names {

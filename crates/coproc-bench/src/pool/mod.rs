@@ -15,8 +15,10 @@ use crate::measure::{Pinned, Result, Sample, Table, cpus};
 use crate::peers::python::Python;
 
 const WORKERS: usize = 4;
-/// Of this many runs in a row, on every side, a round takes the best: one that was not interrupted.
+/// Of so many runs in a row, on every side, a round takes the best: one that was not interrupted. And of as many as fit into so much time: after the other sides' turns,
+/// caches, and processors that were asleep, take some milliseconds to warm up.
 const BEST_OF: usize = 3;
+const WARM: Duration = Duration::from_millis(20);
 const PYTHON: &str = "multiprocessing.Pool(4)";
 const PROCSPAWN: &str = "procspawn Pool(4)";
 
@@ -63,12 +65,15 @@ fn timed(run: impl FnOnce() -> Result<Vec<u64>>) -> Result<(Duration, u64)> {
 /// The best time, per operation, of a few runs that all give the right sum.
 fn best(operations: u64, right: u64, mut run: impl FnMut() -> Result<(Duration, u64)>) -> Result<Sample> {
     let mut best = Duration::MAX;
-    for _ in 0..BEST_OF {
+    let began = Instant::now();
+    let mut runs = 0;
+    while runs < BEST_OF || began.elapsed() < WARM {
         let (time, sum) = run()?;
         if sum != right {
             return Err(format!("the sum is {sum} where {right} is right").into());
         }
         best = best.min(time);
+        runs += 1;
     }
     Ok(Sample::of(best, operations))
 }

@@ -47,6 +47,10 @@ where
         Places { from: self.input.raw_elements().cast(), to: self.output.raw_elements().cast(), len, of: PhantomData }
     }
 
+    fn end(view: Places<'_, T, U>) -> usize {
+        view.len
+    }
+
     #[inline]
     fn item(view: Places<'_, T, U>, index: usize, _: Reader<'_>) -> Option<Result<(), Failure>> {
         if index >= view.len {
@@ -160,6 +164,9 @@ impl Pool {
     /// The array's lock is held meanwhile, by the caller and all workers together: if the caller is killed, others get it when the workers have
     /// ended too.
     ///
+    /// The pool keeps the memory of the last results, up to 64 MiB, and uses it again when nobody has such an array any more: new memory takes ten times as long.
+    /// So a lock of such an array that was forgotten (`mem::forget` of its guard) can be held for as long as the pool lives.
+    ///
     /// ```
     /// use coproc_pool::{Pool, coproc::SharedArray};
     ///
@@ -178,8 +185,10 @@ impl Pool {
         R: Outcome<Output: Plain>,
     {
         captures_nothing!(F);
-        let output = SharedArray::zeroed(input.len())?;
+        self.check_home()?;
+        let output = self.shared.results.take(input.len())?;
         self.map_array_into(f, input, &output)?;
+        self.shared.results.keep(&output);
         Ok(output)
     }
 

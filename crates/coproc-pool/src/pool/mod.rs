@@ -13,6 +13,7 @@ mod job;
 mod line;
 mod map;
 mod progress;
+mod results;
 mod settle;
 mod stats;
 mod submit;
@@ -41,6 +42,7 @@ use desk::Desk;
 use job::Spare;
 use line::Lines;
 use progress::{Herald, Hook};
+use results::Results;
 
 /// A pool of worker processes.
 ///
@@ -70,6 +72,7 @@ pub struct Pool {
 struct Shared {
     desk: Arc<Desk>,
     spare: Arc<Spare>,
+    results: Results,
     /// Whoever holds it may reach the elements of arrays that are lent to it: the pool and its workers.
     lease: Arc<Lease>,
     crew: Crew,
@@ -103,7 +106,7 @@ impl Pool {
         let lease = Arc::new(Lease::new()?);
         let crew = Crew::start(Arc::clone(&desk), Arc::clone(&lease), settings)?;
         let herald = hook.map(|hook| Arc::new(Herald::new(hook)));
-        let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), lease, herald });
+        let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), results: Results::default(), lease, herald });
         let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
         let herald = shared.herald.clone().map(|herald| spawn("coproc-progress", move || herald.run())).transpose()?;
         let no_herald = || shared.herald.iter().for_each(|herald| herald.close());

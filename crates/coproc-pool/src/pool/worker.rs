@@ -179,6 +179,12 @@ impl Worker<'_> {
         }
     }
 
+    /// Whether somebody wants to know of every item that it has done.
+    #[inline]
+    pub(super) fn is_timed(&self) -> bool {
+        self.is_timed
+    }
+
     /// Says that it has done an item of a call, if somebody wants to know.
     #[inline]
     pub(super) fn beat_if_timed(&self) {

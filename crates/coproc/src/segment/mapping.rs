@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, Once, OnceLock, Weak};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
@@ -35,6 +35,10 @@ pub(super) struct Mapping {
     listed: bool,
     /// The identity under which this process has the one and the other end of a connection, or 0.
     pub(super) ends: [AtomicU64; 2],
+    /// Whether somebody has been given the descriptor, with which another process may have mapped the file too.
+    pub(super) given: AtomicBool,
+    /// How often the process had forked when it was mapped: the children have it too.
+    forks: u64,
     /// The last field: dropped when the file is closed.
     farewell: Farewell,
 }
@@ -53,8 +57,13 @@ enum Map {
 /// The mapped segments of this process.
 static MAPPED: ForkLock<BTreeMap<FileId, Weak<Mapping>>> = ForkLock::new(BTreeMap::new());
 
+/// How often this process has forked.
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
 extern "C" fn before_fork() {
     MAPPED.hold();
+    // Before the child is there, and while nothing is mapped anew.
+    FORKS.fetch_add(1, Ordering::Relaxed);
 }
 
 extern "C" fn after_fork() {
@@ -122,6 +131,8 @@ impl Mapping {
             leave: OnceLock::new(),
             listed,
             ends: Default::default(),
+            given: AtomicBool::new(false),
+            forks: FORKS.load(Ordering::Relaxed),
         })
     }
 
@@ -129,6 +140,11 @@ impl Mapping {
         let body = self.map.start().cast_mut().wrapping_add(BODY);
         // SAFETY: the mapping is at least `BODY` bytes long (invariant 1), so this is inside it or just behind, and not null.
         unsafe { NonNull::new_unchecked(body) }
+    }
+
+    /// Whether no other process can have mapped the file.
+    pub(super) fn is_private(&self) -> bool {
+        !self.given.load(Ordering::Relaxed) && self.forks == FORKS.load(Ordering::Relaxed)
     }
 
     pub(super) fn is_frozen(&self) -> bool {

@@ -15,7 +15,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::error::{Error, Result, Unfit};
 use crate::liveness::{Registry, known_identity};
@@ -238,6 +238,7 @@ impl Segment {
 
     /// The descriptor, to give to another process of the family.
     pub fn file(&self) -> BorrowedFd<'_> {
+        self.0.given.store(true, Ordering::Relaxed);
         self.0.file.as_fd()
     }
 
@@ -246,7 +247,21 @@ impl Segment {
     /// # Errors
     /// What the system says.
     pub fn duplicate(&self) -> Result<OwnedFd> {
+        self.0.given.store(true, Ordering::Relaxed);
         sys::file::duplicate(&self.0.file).map_err(Error::os("duplicating a descriptor"))
+    }
+
+    /// Whether there is no other handle, in no process: none was cloned, sent or handed down by a fork.
+    pub fn is_sole(&self) -> bool {
+        let is_sole = Arc::strong_count(&self.0) == 1;
+        // Acquire: pairs with the Release of the last drop of another handle; what was done with it, also that it was given away.
+        fence(Ordering::Acquire);
+        is_sole && self.0.is_private()
+    }
+
+    /// Those to whom it was given have no handle any more, or never use it without being told: they do not count from now on.
+    pub fn forget_given(&self) {
+        self.0.given.store(false, Ordering::Relaxed);
     }
 
     /// Whether both are handles of one segment.

@@ -154,8 +154,22 @@ impl Block {
     }
 
     /// The next range to claim.
-    pub(crate) fn next(&self) -> &AtomicU64 {
+    fn next(&self) -> &AtomicU64 {
         self.word(0, 0)
+    }
+
+    /// Claims a range for this process; `None` if there is none left.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub(crate) fn claim(&self) -> Result<Option<Claim<'_>>> {
+        // Relaxed: the ranges were laid out before the workers were told of the call, by the board, whose words order it.
+        let index = self.next().fetch_add(1, Ordering::Relaxed) as usize;
+        if index >= self.count() {
+            return Ok(None);
+        }
+        let range = self.range(index).ok_or(Error::Corrupted)?;
+        Ok(Some(Claim { block: self, index, range }))
     }
 
     /// How many ranges there are.
@@ -177,8 +191,8 @@ impl Block {
         1 + self.plan.helpers + range
     }
 
-    /// The progress word of a range.
-    pub(crate) fn progress(&self, range: usize) -> &AtomicU64 {
+    /// The progress word of a range. Who stores a higher one has stored the results before.
+    fn progress(&self, range: usize) -> &AtomicU64 {
         self.word(self.range_line(range), 2)
     }
 
@@ -230,7 +244,7 @@ impl Block {
         let Some(mut at) = self.at(0, 0, size).filter(|_| M::BOUND == Some(size)) else { return 0 };
         let mut stored = 0;
         for item in items.take(self.plan.items) {
-            // SAFETY: as in `Places::store`; there are as many slots as items are taken.
+            // SAFETY: as in `Place::store`; there are as many slots as items are taken.
             item.write(&mut unsafe { Writer::slot(at, size) });
             at = at.wrapping_add(size);
             stored += 1;
@@ -302,6 +316,26 @@ impl Block {
     }
 }
 
+/// A range that this process has claimed, and nobody else.
+#[derive(Debug)]
+pub(crate) struct Claim<'a> {
+    block: &'a Block,
+    pub(crate) index: usize,
+    pub(crate) range: Range,
+}
+
+impl<'a> Claim<'a> {
+    /// How far this process has come.
+    pub(crate) fn progress(&self) -> &'a AtomicU64 {
+        self.block.progress(self.index)
+    }
+
+    /// Room for the results of the items behind the first `done` ones; `None` if there is none for messages of this type.
+    pub(crate) fn results<M: Message>(&self, done: usize) -> Option<Room<'a, M>> {
+        self.block.outputs_here::<M>()?.part(self.range.first + done, self.range.last)
+    }
+}
+
 /// A place for each item, of one size.
 ///
 /// 1. From `first` on there are `items` places of `size` bytes, in memory that is mapped for `'a`.
@@ -319,14 +353,16 @@ impl<'a> Places<'a> {
         (item < self.items).then(|| self.first.wrapping_add(item * self.size))
     }
 
-    /// Stores a message of the type for which the places are.
-    #[inline]
-    pub(crate) fn store<M: Message>(self, item: usize, value: &M) -> bool {
-        let Some(at) = self.at(item) else { return false };
-        // SAFETY: `size` bytes from there on are in mapped memory (invariant 1); they are atomics, so they may be written through a shared
-        // reference; the item is this process's to write, so its place too.
-        value.write(&mut unsafe { Writer::slot(at, self.size) });
-        true
+    /// How many there are.
+    pub(crate) fn count(self) -> usize {
+        self.items
+    }
+
+    /// The places of these items, for messages of this type; `None` if they are not of its size, or not all there.
+    pub(crate) fn part<M: Message>(self, first: usize, last: usize) -> Option<Room<'a, M>> {
+        let fits = M::BOUND == Some(self.size) && first < last && last <= self.items;
+        let at = self.at(first).filter(|_| fits)?;
+        Some(Room { at, left: last - first, of: PhantomData })
     }
 
     /// A reader of what is there.
@@ -335,6 +371,47 @@ impl<'a> Places<'a> {
         let at = self.at(item)?;
         // SAFETY: `size` bytes from there on are in mapped memory (invariant 1).
         Some(unsafe { Reader::raw(at, self.size, &[]) })
+    }
+}
+
+/// Places one after the other, to be filled.
+///
+/// 1. From `at` on there are `left` places of `M::BOUND` bytes, in memory that is mapped for `'a`.
+#[derive(Debug)]
+pub(crate) struct Room<'a, M> {
+    at: *mut u8,
+    left: usize,
+    of: PhantomData<&'a M>,
+}
+
+/// A place to be filled: `M::BOUND` bytes from there on, in memory that is mapped for `'a`.
+pub(crate) struct Place<'a, M>(*mut u8, PhantomData<&'a M>);
+
+impl<M> Room<'_, M> {
+    pub(crate) fn len(&self) -> usize {
+        self.left
+    }
+}
+
+impl<'a, M: Message> Iterator for Room<'a, M> {
+    type Item = Place<'a, M>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Place<'a, M>> {
+        self.left = self.left.checked_sub(1)?;
+        let place = Place(self.at, PhantomData);
+        self.at = self.at.wrapping_add(M::BOUND.unwrap_or(0));
+        Some(place)
+    }
+}
+
+impl<M: Message> Place<'_, M> {
+    /// Stores a message.
+    #[inline]
+    pub(crate) fn store(self, value: &M) {
+        // SAFETY: so many bytes from there on are in mapped memory (invariant); they are atomics, so they may be written through a shared
+        // reference; the item is this process's to write, so its place too.
+        value.write(&mut unsafe { Writer::slot(self.0, M::BOUND.unwrap_or(0)) });
     }
 }
 

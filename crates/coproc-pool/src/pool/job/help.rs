@@ -2,12 +2,12 @@
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use coproc::__private::{Failure, Lease, Parcel};
 use coproc::{Error, Message, Outcome, Reader, Result};
 
-use super::block::{Block, Inputs, Memory, Plan, integer};
+use super::block::{Block, Claim, Inputs, Memory, Plan, Range, Room, integer};
 use super::inputs::Packed;
 use crate::call::{Call, function};
 use crate::child::last_panic;
@@ -33,6 +33,12 @@ pub(crate) trait Work: Sized + 'static {
     fn open(from: &mut Reader<'_>, lease: &Lease) -> Option<Self>;
 
     fn view(&self) -> Self::View<'_>;
+
+    /// From this item on there are none.
+    fn end(view: Self::View<'_>) -> usize {
+        let _ = view;
+        usize::MAX
+    }
 
     /// Reads the item of this index and does it; `None` if it is none.
     fn item(view: Self::View<'_>, index: usize, from: Reader<'_>) -> Option<Result<Self::Output, Failure>>;
@@ -154,30 +160,28 @@ fn work_through<W: Work>(
     batch: &mut Batch,
 ) -> Result<()> {
     let current = block.current(helper).ok_or(Error::Corrupted)?;
-    loop {
-        let range = block.next().fetch_add(1, Ordering::Relaxed) as usize;
-        if range >= block.count() {
-            break;
-        }
+    while let Some(claim) = block.claim()? {
         // Only this process's death makes anybody read it, and then the kernel stands in between.
-        current.store(range as u64 + 1, Ordering::Relaxed);
+        current.store(claim.index as u64 + 1, Ordering::Relaxed);
         worker.beat();
         let view = work.view();
+        let end = W::end(view);
         match (block.plan.input, packed) {
             (Inputs::Slots { .. }, _) => {
                 let places = block.inputs_here().ok_or(Error::Corrupted)?;
-                run_range::<W>(worker, block, range, |item| W::item(view, item, places.reader(item)?), batch)?;
+                let item = move |item| W::item(view, item, places.reader(item)?);
+                run_range::<W>(worker, &claim, end.min(places.count()), item, batch)?;
             }
             (Inputs::Counted { first }, _) => {
-                let item = |item| W::item(view, item, Reader::new(&integer::nth::<u64>(first, item).to_le_bytes(), &[]));
-                run_range::<W>(worker, block, range, item, batch)?;
+                let item = move |item| W::item(view, item, Reader::new(&integer::nth::<u64>(first, item).to_le_bytes(), &[]));
+                run_range::<W>(worker, &claim, end, item, batch)?;
             }
             (Inputs::Packed, Some(packed)) => {
-                run_range::<W>(worker, block, range, |item| W::item(view, item, packed.input(item)?), batch)?;
+                run_range::<W>(worker, &claim, end, move |item| W::item(view, item, packed.input(item)?), batch)?;
             }
             (Inputs::Packed, None) => return Err(Error::Corrupted),
         }
-        if block.is_worth_taking::<W::Output>(range) {
+        if block.is_worth_taking::<W::Output>(claim.index) {
             // The caller may wait for this processor, to take the results while others are at work.
             std::thread::yield_now();
         }
@@ -193,37 +197,28 @@ fn work_through<W: Work>(
 
 fn run_range<W: Work>(
     worker: &Worker<'_>,
-    block: &Block,
-    index: usize,
-    do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>>,
+    claim: &Claim<'_>,
+    end: usize,
+    do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>> + Copy,
     batch: &mut Batch,
 ) -> Result<()> {
-    let range = block.range(index).ok_or(Error::Corrupted)?;
-    let (progress, count) = (block.progress(index), range.last - range.first);
-    let places = block.outputs_here::<W::Output>();
-    let (mut done, mut safe) = (0, 0);
+    let Range { first, last, .. } = claim.range;
+    let (progress, count) = (claim.progress(), last - first);
+    let mut done = 0;
     while done < count {
         // While no report is in hand, what is done is safe.
-        let (base, step) = if batch.reports == 0 { (0, 1 << 32 | 1) } else { ((safe as u64) << 32, 1) };
-        // Many items under one guard. Results that have a place here are stored; it stops at the first that has none. How far it came is in the
-        // progress word, also after a panic.
-        let stopped = catch_unwind(AssertUnwindSafe(|| {
-            for done in done..count {
-                let item = range.first + done;
-                let report = match do_item(item) {
-                    Some(Ok(output)) if places.is_some_and(|places| places.store(item, &output)) => None,
-                    Some(Ok(output)) => Some(Report::Returned(output)),
-                    Some(Err(failure)) => Some(Report::Failed(failure)),
-                    None => Some(unreadable()),
+        let step = if batch.reports == 0 { 1 << 32 | 1 } else { 1 };
+        // Many items under one guard. How far it came is in the progress word, also after a panic.
+        let stopped = catch_unwind(AssertUnwindSafe(|| match claim.results::<W::Output>(done) {
+            None => Some(report_of(do_item(first + done))),
+            Some(room) if worker.is_timed() => {
+                let do_item = |item| {
+                    worker.beat();
+                    do_item(item)
                 };
-                if report.is_some() {
-                    return report;
-                }
-                // Release: pairs with the Acquire in `take_next`; the results up to this one.
-                progress.store(base + (done as u64 + 1) * step, Ordering::Release);
-                worker.beat_if_timed();
+                run_items::<W>(first + done, end, room, progress, step, do_item)
             }
-            None
+            Some(room) => run_items::<W>(first + done, end, room, progress, step, do_item),
         }));
         let report = match stopped {
             Ok(None) => break,
@@ -231,26 +226,57 @@ fn run_range<W: Work>(
             Err(payload) => last_panic(payload),
         };
         let reached = progress.load(Ordering::Relaxed);
-        (done, safe) = ((reached as u32 as usize).clamp(done, count - 1), (reached >> 32) as usize);
-        batch.push(range.first + done, &report);
+        let mut safe = (reached >> 32) as usize;
+        done = (reached as u32 as usize).clamp(done, count - 1);
+        batch.push(first + done, &report);
         worker.beat_if_timed();
         done += 1;
         if batch.parcel.bytes.len() >= BATCH_BYTES || done == count {
             batch.send(worker)?;
             safe = done;
         }
-        // Release: as above.
+        // Release: as in `run_items`.
         progress.store((safe as u64) << 32 | done as u64, Ordering::Release);
     }
     batch.send(worker)?;
-    // Release: as above.
+    // Release: as in `run_items`.
     progress.store((count as u64) << 32 | count as u64, Ordering::Release);
     worker.count(count as u64);
     Ok(())
 }
 
-fn unreadable<M>() -> Report<M> {
-    Report::Unreadable("the item is no value of the function's parameter".into())
+/// Does the items from `first` on, up to `end`, for whose results there is room, and adds `step` to `progress` when a result is there: so if this process dies, it is known at
+/// which item. Stops at the first item that has no result of this kind, and says what it has.
+#[inline(never)]
+fn run_items<W: Work>(
+    first: usize,
+    end: usize,
+    room: Room<'_, W::Output>,
+    progress: &AtomicU64,
+    step: u64,
+    do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>> + Copy,
+) -> Option<Report<W::Output>> {
+    let last = first + room.len();
+    let mut done = progress.load(Ordering::Relaxed);
+    // Up to `end` in a loop of its own, where the compiler can tell that each item is there.
+    for (item, place) in (first..last.min(end)).zip(room) {
+        match do_item(item) {
+            Some(Ok(output)) => place.store(&output),
+            other => return Some(report_of(other)),
+        }
+        done += step;
+        // Release: pairs with the Acquire in `take_next`, and puts the result before the count also for who looks after this process's death.
+        progress.store(done, Ordering::Release);
+    }
+    (end < last).then(|| report_of(do_item(end.max(first))))
+}
+
+fn report_of<M>(result: Option<Result<M, Failure>>) -> Report<M> {
+    match result {
+        Some(Ok(output)) => Report::Returned(output),
+        Some(Err(failure)) => Report::Failed(failure),
+        None => Report::Unreadable("the item is no value of the function's parameter".into()),
+    }
 }
 
 /// Reports that are sent together: how many, then each with the number of its item.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::{Range, RangeInclusive};
+
 use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Reader, Result, Writer};
 
@@ -74,13 +76,20 @@ struct Sequence {
 
 impl Sequence {
     /// As many items as are in sequence, `most` at most; and the next one that was taken and is not.
-    fn at_start_of<P: Message>(items: &mut impl Iterator<Item = P>, most: usize) -> (Self, Option<P>) {
+    fn at_start_of<P: Message, I: Iterator<Item = P>>(items: &mut I, most: usize) -> (Self, Option<P>) {
         let mut sequence = Self { first: 0, len: 0 };
         if !integer::is::<P>() || most == 0 {
             return (sequence, None);
         }
         let Some(item) = items.next() else { return (sequence, None) };
         sequence = Self { first: integer::bits(&item), len: 1 };
+        if [typeid::of::<Range<P>>(), typeid::of::<RangeInclusive<P>>()].contains(&typeid::of::<I>()) {
+            // No other items than these, so there is no need to look at each.
+            if let Some(before_last) = most.checked_sub(2) {
+                items.nth(before_last);
+            }
+            return (Self { len: most, ..sequence }, None);
+        }
         let first = sequence.first;
         let mut different = None;
         let mut next = 1;
