@@ -81,7 +81,7 @@ fn what_is_refused_is_an_error_that_says_what() -> Result<()> {
 fn one_that_dies_while_it_sets_itself_up_is_a_child_that_died() -> Result<()> {
     let _watch = watchdog(60, "a death before the word");
     // No page of a heap of its own is left to it; it may get as far as its function or not.
-    let child = Process::builder().memory_limit(0).spawn(|| vec![1_u8; 32 << 20].len(), ())?;
+    let child = Process::builder().memory_limit(0).spawn(|| std::hint::black_box(vec![1_u8; 32 << 20]).len(), ())?;
     assert_eq!(child.join().unwrap_err().cause, Cause::Killed { signal: libc::SIGABRT });
     Ok(())
 }
