@@ -269,8 +269,9 @@ impl LoanQueue {
         let freed = &self.ring.signals().not_full;
         // No longer at a time: the receiver that it waits for there may be a stopped one, and here a buffer comes free.
         let patience = || deadline.slice(SLICE).map_or(Patience::Yield, |time| Patience::Until(Deadline::after(time)));
-        let must_wait = || !self.owners.is_any_free() && !self.reap(patience());
-        let lent = wait_for(freed, deadline, must_wait, || self.is_closed(), || false, |_| self.take(len, me));
+        let has_some = || self.owners.is_any_free();
+        let must_wait = || !has_some() && !self.reap(patience());
+        let lent = wait_for(freed, deadline, has_some, must_wait, || self.is_closed(), || false, |_| self.take(len, me));
         lent.map_err(|stop| if stop == Stop::Wait { TryLoanError::TimedOut } else { LoanError::Closed.into() })
     }
 

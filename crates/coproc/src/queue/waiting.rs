@@ -27,19 +27,20 @@ pub(super) fn found_at_once() {
     IN_A_ROW.set(IN_A_ROW.get().saturating_add(1));
 }
 
-/// Tries until it is done, in vain, or too late; sleeps on this word in between. `must_wait` says whether an attempt would find nothing: it is
-/// asked before each sleep. `is_alone` says whether nobody is left who could end it: it is asked after each.
+/// Tries until it is done, in vain, or too late; sleeps on this word in between. `has_some` is a look that costs little, whether an attempt may find something. `must_wait` says whether
+/// it would find nothing: it is asked before each sleep. `is_alone` says whether nobody is left who could end it: it is asked after each.
 #[inline]
 pub(crate) fn wait_for<R>(
     word: &WaitWord,
     deadline: Deadline,
+    has_some: impl Fn() -> bool,
     must_wait: impl Fn() -> bool,
     is_over: impl Fn() -> bool,
     is_alone: impl Fn() -> bool,
     mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
 ) -> Result<R, Stop> {
     match attempt(Patience::Until(deadline)) {
-        Err(Stop::Wait) => wait_again(word, deadline, must_wait, is_over, is_alone, attempt),
+        Err(Stop::Wait) => wait_again(word, deadline, has_some, must_wait, is_over, is_alone, attempt),
         result => {
             found_at_once();
             result
@@ -52,6 +53,7 @@ pub(crate) fn wait_for<R>(
 fn wait_again<R>(
     word: &WaitWord,
     deadline: Deadline,
+    has_some: impl Fn() -> bool,
     must_wait: impl Fn() -> bool,
     is_over: impl Fn() -> bool,
     is_alone: impl Fn() -> bool,
@@ -66,7 +68,7 @@ fn wait_again<R>(
         moment = MOMENT;
         pace::note_stream();
     }
-    let mut found = match pace::look_first(|| (!must_wait()).then_some(())) {
+    let mut found = match pace::look_first(|| has_some().then_some(())) {
         Some(()) => attempt(Patience::Until(deadline)),
         None => Err(Stop::Wait),
     };
@@ -84,7 +86,7 @@ fn wait_again<R>(
             yields += 1;
             std::thread::yield_now();
             (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
-            pace::look_for(LOOKS, || (!must_wait()).then_some(()));
+            pace::look_for(LOOKS, || has_some().then_some(()));
             found = attempt(Patience::Until(deadline));
             continue;
         }
@@ -116,7 +118,15 @@ impl Ring {
         is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        wait_for(self.word(end), deadline, || self.must_wait(end), || self.is_over(end), is_alone, attempt)
+        wait_for(
+            self.word(end),
+            deadline,
+            || !self.must_wait(end),
+            || self.must_wait(end),
+            || self.is_over(end),
+            is_alone,
+            attempt,
+        )
     }
 
     /// As [`wait_for`](Self::wait_for), after a first attempt that found nothing.
@@ -128,7 +138,15 @@ impl Ring {
         is_alone: impl Fn() -> bool,
         attempt: impl FnMut(Patience) -> Result<R, Stop>,
     ) -> Result<R, Stop> {
-        wait_again(self.word(end), deadline, || self.must_wait(end), || self.is_over(end), is_alone, attempt)
+        wait_again(
+            self.word(end),
+            deadline,
+            || !self.must_wait(end),
+            || self.must_wait(end),
+            || self.is_over(end),
+            is_alone,
+            attempt,
+        )
     }
 
     /// Where this side sleeps.

@@ -14,6 +14,9 @@ use crate::sys;
 const YIELDS: u32 = 16;
 const LOOKS: u32 = 16;
 
+/// So many times what was waited for is more than one short message.
+const MANY: usize = 32;
+
 /// No process's identity: that of who cannot register itself.
 const NOBODY: u64 = u64::MAX;
 
@@ -160,14 +163,20 @@ impl Tether {
     #[inline]
     pub(crate) fn wait<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
         match self.ready(track, want) {
-            Err(Stop::Wait) => self.wait_slow(track, want, deadline),
+            Err(Stop::Wait) => self.wait_slow(track, want, MANY * want, deadline),
             result => result,
         }
     }
 
-    /// As [`wait`](Self::wait), for who has found too little.
+    /// As [`wait`](Self::wait), for who has found too little. `many` at once, or more, are a stream.
     #[cold]
-    pub(crate) fn wait_slow<S: Side>(&self, track: &mut Track<S>, want: usize, deadline: Deadline) -> Result<usize, Stop> {
+    pub(crate) fn wait_slow<S: Side>(
+        &self,
+        track: &mut Track<S>,
+        want: usize,
+        many: usize,
+        deadline: Deadline,
+    ) -> Result<usize, Stop> {
         let mut look = || match self.ready(track, want) {
             Err(Stop::Wait) => None,
             result => Some(result),
@@ -179,7 +188,7 @@ impl Tether {
             })
         });
         if let Some(result) = found {
-            if result.as_ref().is_ok_and(|&usable| usable > want) {
+            if result.as_ref().is_ok_and(|&usable| usable >= many) {
                 pace::note_stream();
             }
             return result;

@@ -35,7 +35,7 @@ impl Distance {
             self.left = self.grace;
             return true;
         }
-        self.left -= 1;
+        self.left = self.left.saturating_sub(1);
         self.left > 0
     }
 

@@ -119,7 +119,7 @@ impl<T: Item, S: Side> Ring<T, S> {
         match self.tether.ready(&mut self.track, want) {
             Ok(usable) if self.distance.is_kept(usable) => Ok(usable),
             Ok(_) => self.fall_behind(),
-            Err(Stop::Wait) => self.tether.wait_slow(&mut self.track, want, deadline),
+            Err(Stop::Wait) => self.tether.wait_slow(&mut self.track, want, want + 1, deadline),
             Err(stop) => Err(stop),
         }
     }

@@ -15,6 +15,8 @@ use crate::liveness::{self, Thread};
 const YIELDS: u32 = 20;
 /// How often a waiter gives way between two looks, but for the first. Each look takes the lock's cache line from its owner: with 1, two processes take a third longer.
 const YIELDS_PER_LOOK: u32 = 2;
+/// No longer than this, where every time takes as long as others like to run.
+const YIELDING: Duration = Duration::from_millis(1);
 /// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
 /// learns of a death a little later, and costs less while it waits.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
@@ -101,6 +103,7 @@ impl RawLock {
     pub(crate) fn acquire_slow(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
         let me = Thread::current().map_err(LockError::Unregistered)?;
         let mut yields = 0;
+        let mut yielding = Deadline::NEVER;
         let mut slices = 0;
         let mut ticket = None;
         loop {
@@ -122,7 +125,10 @@ impl RawLock {
             }
             let deadline = match patience {
                 Patience::Try => None,
-                _ if yields < YIELDS => {
+                _ if yields < YIELDS && !yielding.has_passed() => {
+                    if yields == 0 {
+                        yielding = Deadline::after(YIELDING);
+                    }
                     let times = if yields == 0 { 1 } else { YIELDS_PER_LOOK };
                     (0..times).for_each(|_| std::thread::yield_now());
                     yields += 1;

@@ -175,7 +175,15 @@ impl<T: Item> JoinableQueue<T> {
         let me = Thread::current().map_err(|_| Stop::Corrupted)?.identity();
         let must_wait = || ring.must_wait(End::Recv) || self.ledger.place(me).is_none();
         let is_alone = || self.queue.segment.is_alone();
-        wait_for(&ring.signals().not_empty, deadline, must_wait, || ring.is_drained(), is_alone, |patience| self.take(patience))
+        wait_for(
+            &ring.signals().not_empty,
+            deadline,
+            || !must_wait(),
+            must_wait,
+            || ring.is_drained(),
+            is_alone,
+            |patience| self.take(patience),
+        )
     }
 
     /// `None` is a task that was taken and is no value of its type: that one is as good as done.
