@@ -174,6 +174,30 @@ fn chunks_are_changed_in_place() -> Result<()> {
 }
 
 #[test]
+fn workers_know_one_array_from_another() -> Result<()> {
+    let _watch = watchdog(60, "array after array");
+    let pool = Pool::new(2)?;
+    let arrays = [1, 2, 3].map(|n| SharedArray::from_fn(1000, move |_| n as u64).unwrap());
+    let add = |_: usize, chunk: &mut [u64]| chunk.iter_mut().for_each(|n| *n += 10);
+    let double = |n: u64| 2 * n;
+    for round in 0..50 {
+        // Each of them some times in a row, and in chunks of different sizes.
+        let at = round / 4 % 3;
+        pool.for_each_chunk_of(&arrays[at], 100 + round / 2 % 2, add)?;
+        pool.map_array_into(double, &arrays[at], &arrays[(at + 1) % 3])?;
+        let doubled = arrays[at].to_vec()?.into_iter().map(double).collect::<Vec<_>>();
+        assert_eq!(arrays[(at + 1) % 3].to_vec()?, doubled, "round {round}");
+        arrays[(at + 1) % 3].lock()?.fill(round as u64);
+        if round % 10 == 9 {
+            // A worker that is new knows none.
+            let died = pool.map(|_: u8| kill(std::process::id()), [0]);
+            assert!(matches!(died, Err(PoolError::WorkerDied { .. })), "{died:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn others_wait_for_the_lock_meanwhile() -> Result<()> {
     let _watch = watchdog(60, "the lock of an array");
     let pool = Pool::new(2)?;

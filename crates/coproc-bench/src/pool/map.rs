@@ -50,6 +50,40 @@ pub(super) fn run(table: &mut Table, python: &RefCell<Option<Python>>, threads: 
     let mut contest = Contest::default();
     let names = sides(&mut contest, SHORT, FEWER, python, threads)?;
     contest.goal(SHORT, names.rayon, 4.0);
+    table.hold(contest)?;
+    in_place(table, threads)
+}
+
+/// The same numbers again and again, in an array that stays where it is.
+fn in_place(table: &mut Table, threads: usize) -> Result<()> {
+    const CASE: &str = "for_each_chunk over 10,000 u64 in place, ns per item";
+
+    fn squares(first: usize, chunk: &mut [u64]) {
+        (first as u64..).zip(chunk).for_each(|(n, place)| *place = square(n));
+    }
+
+    let right = sum_of_squares(FEWER);
+    let array = SharedArray::<u64>::zeroed(FEWER as usize)?;
+    let pool = Pool::new(WORKERS)?;
+    let (rayon_pool, rayon) = rayon_pool(threads)?;
+    let mut vector = vec![0_u64; FEWER as usize];
+    let size = vector.len().div_ceil(4 * threads);
+    let mut contest = Contest::default();
+    contest.ours(CASE, || {
+        best(FEWER, right, || {
+            let start = Instant::now();
+            pool.for_each_chunk(&array, squares)?;
+            sum(start.elapsed(), &array)
+        })
+    });
+    contest.peer(rayon, || {
+        best(FEWER, right, || {
+            let start = Instant::now();
+            let chunks = || vector.par_chunks_mut(size).enumerate().for_each(|(index, chunk)| squares(index * size, chunk));
+            rayon_pool.install(chunks);
+            Ok((start.elapsed(), vector.iter().sum()))
+        })
+    });
     table.hold(contest)
 }
 

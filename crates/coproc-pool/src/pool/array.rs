@@ -12,7 +12,7 @@ use coproc::__private::{Failure, Lease};
 use coproc::{Error, Message, Outcome, Plain, Reader, Result, SharedArray, Writer};
 
 use super::Pool;
-use super::job::Work;
+use super::job::{Scene, Work};
 use super::map::Mapping;
 use super::submit::captures_nothing;
 use crate::call::function;
@@ -34,12 +34,15 @@ where
 {
     type Output = ();
     type View<'a> = Places<'a, T, U>;
-    const IS_ALONE: bool = false;
 
     fn open(from: &mut Reader<'_>, lease: &Lease) -> Option<Self> {
         let (input, output) = (<SharedArray<T> as Message>::read(from)?, <SharedArray<U> as Message>::read(from)?);
-        let fine = input.len() == output.len() && input.is_lent_to(lease) && output.is_lent_to(lease);
-        fine.then_some(Self { input, output, of: PhantomData })
+        let work = Self { input, output, of: PhantomData };
+        (work.input.len() == work.output.len() && work.is_open(lease)).then_some(work)
+    }
+
+    fn is_open(&self, lease: &Lease) -> bool {
+        self.input.is_lent_to(lease) && self.output.is_lent_to(lease)
     }
 
     fn view(&self) -> Places<'_, T, U> {
@@ -105,11 +108,15 @@ where
 {
     type Output = ();
     type View<'a> = &'a Self;
-    const IS_ALONE: bool = false;
 
     fn open(from: &mut Reader<'_>, lease: &Lease) -> Option<Self> {
         let (array, size) = (<SharedArray<T> as Message>::read(from)?, usize::read(from)?);
-        (size > 0 && array.is_lent_to(lease)).then_some(Self { array, size, of: PhantomData })
+        let work = Self { array, size, of: PhantomData };
+        (size > 0 && work.is_open(lease)).then_some(work)
+    }
+
+    fn is_open(&self, lease: &Lease) -> bool {
+        self.array.is_lent_to(lease)
     }
 
     fn view(&self) -> &Self {
@@ -225,7 +232,8 @@ impl Pool {
         };
         // It is only read.
         from.torn_by = None;
-        let result = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), |to: &mut Writer<'_>| {
+        let scene = Scene::new([input.segment(), output.segment()], 0);
+        let result = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), scene, |to: &mut Writer<'_>| {
             input.write(to);
             output.write(to);
         })
@@ -282,7 +290,8 @@ impl Pool {
         }
         let mut lent = Lent::new(array, &self.shared.lease)?;
         let chunks = array.len().div_ceil(size);
-        let result = Mapping::counted::<Chunks<F, T, R>>(self, chunks, |to: &mut Writer<'_>| {
+        let scene = Scene::new([array.segment(); 2], size);
+        let result = Mapping::counted::<Chunks<F, T, R>>(self, chunks, scene, |to: &mut Writer<'_>| {
             array.write(to);
             size.write(to);
         })

@@ -6,7 +6,7 @@ use coproc::__private::Parcel;
 use coproc::{Message, Outcome, Writer};
 
 use super::Pool;
-use super::job::{Job, JobOrder, Many, One, Shape, Spare, Taken, Work, help};
+use super::job::{Job, JobOrder, Many, One, Scene, Shape, Spare, Taken, Work, help};
 use super::progress::Track;
 use super::submit::captures_nothing;
 use super::task::{Callback, Cell, Task};
@@ -44,10 +44,15 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
     }
 
     /// Calls on numbers from 0 on; helpers get what this writes too.
-    pub(super) fn counted<W: Work<Output = M>>(pool: &'a Pool, items: usize, write: impl Fn(&mut Writer<'_>)) -> Self {
+    pub(super) fn counted<W: Work<Output = M>>(
+        pool: &'a Pool,
+        items: usize,
+        scene: Scene,
+        write: impl Fn(&mut Writer<'_>),
+    ) -> Self {
         let mut extra = Parcel::default();
         write(&mut extra.writer());
-        Self::new::<W>(pool, move |shape, spare| shape.count(items, extra, spare))
+        Self::new::<W>(pool, move |shape, spare| shape.count(items, scene, extra, spare))
     }
 
     /// What its progress is told by.

@@ -11,7 +11,7 @@ use coproc::{Error, Message, Result, SharedValue};
 
 use super::board::{Board, Claim, ROOM, Record, Seat};
 
-use super::job::Memory;
+use super::job::{Memory, Scene};
 use super::line::{self, FOUND};
 use super::settle::{YIELDS, look};
 use crate::call::{Call, function};
@@ -50,8 +50,8 @@ pub(super) struct Worker<'a> {
     index: usize,
     channel: &'a Channel,
     pub(super) lease: Lease,
-    /// What the last call reached beside its items: it stays mapped for a moment.
-    pub(super) kept: Option<Box<dyn Any>>,
+    /// What the last calls reached beside their items: it stays mapped for a moment.
+    kept: Vec<(Scene, Box<dyn Any>)>,
     /// The function of the last task, and where it is.
     last: (u64, Option<Run>),
     /// How many tasks it may do yet.
@@ -93,7 +93,7 @@ pub(super) fn serve(parcel: Parcel, channel: &Channel) -> Parcel {
         index: contract.seat,
         channel,
         lease,
-        kept: None,
+        kept: Vec::new(),
         last: (0, None),
         left,
         is_timed: contract.is_timed,
@@ -212,6 +212,22 @@ impl Worker<'_> {
         }
     }
 
+    /// Keeps what such a call reaches for the next one.
+    pub(super) fn keep(&mut self, scene: Scene, work: Box<dyn Any>) {
+        /// So much is kept: the arrays of two steps that take turns, and of something beside.
+        const MOST: usize = 4;
+        self.kept.push((scene, work));
+        if self.kept.len() > MOST {
+            self.kept.remove(0);
+        }
+    }
+
+    /// What was kept of such a call, if it was one of this kind.
+    pub(super) fn take_kept<W: 'static>(&mut self, scene: Scene) -> Option<Box<W>> {
+        let index = self.kept.iter().position(|(kept, work)| *kept == scene && work.is::<W>())?;
+        self.kept.remove(index).1.downcast().ok()
+    }
+
     /// Sends a packet to the pool.
     pub(super) fn send(&self, parcel: &Parcel) -> Result<()> {
         self.channel.send(parcel)
@@ -257,7 +273,7 @@ impl Worker<'_> {
             board.work.sleep_at_most(ticket, SLICE);
             if since.elapsed() >= SLICE {
                 // Who gave it up shall not have to wait for its memory.
-                self.kept = None;
+                self.kept.clear();
                 self.memories.clear();
             }
             if let Some(claim) = board.claim(self.index) {

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
+use coproc::__private::Segment;
 use coproc::{Error, Message, Reader, Result, SharedArray, Writer};
 
 /// Words that different workers write are this far apart: one cache line.
@@ -24,6 +25,22 @@ pub(crate) struct Plan {
     pub(crate) input: Inputs,
     /// Bytes of a result; `None` if results are sent.
     pub(crate) output: Option<usize>,
+    /// What the calls reach beside the items, if anything.
+    pub(crate) scene: Option<Scene>,
+}
+
+/// What calls reach beside their items: arrays, by the ids of their segments, and how they are divided. If two calls of one function have equal ones, they reach the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
+pub(crate) struct Scene {
+    arrays: [[u64; 2]; 2],
+    size: usize,
+}
+
+impl Scene {
+    pub(crate) fn new(arrays: [&Segment; 2], size: usize) -> Self {
+        let halves = |segment: &Segment| [segment.header().id as u64, (segment.header().id >> 64) as u64];
+        Self { arrays: arrays.map(halves), size }
+    }
 }
 
 /// Where the inputs are.
@@ -79,7 +96,7 @@ pub(crate) mod integer {
 
 impl Plan {
     pub(crate) fn new(items: usize, helpers: usize, ranges: usize, input: Inputs, output: Option<usize>) -> Self {
-        Self { block: 0, items, helpers, ranges, input, output }
+        Self { block: 0, items, helpers, ranges, input, output, scene: None }
     }
 
     /// How many ranges can be laid out.

@@ -23,14 +23,18 @@ const BATCH_BYTES: usize = 16 << 10;
 pub(crate) trait Work: Sized + 'static {
     /// What the caller gets for it.
     type Output: Message;
-    /// Whether it reaches nothing but the items.
-    const IS_ALONE: bool;
 
     /// What each item needs of it, small enough to stay in registers.
     type View<'a>: Copy;
 
     /// Opens what it reaches beside the items.
     fn open(from: &mut Reader<'_>, lease: &Lease) -> Option<Self>;
+
+    /// Whether it may reach that, now as when it was opened.
+    fn is_open(&self, lease: &Lease) -> bool {
+        let _ = lease;
+        true
+    }
 
     fn view(&self) -> Self::View<'_>;
 
@@ -54,7 +58,6 @@ where
     R: Outcome,
 {
     type Output = R::Output;
-    const IS_ALONE: bool = true;
     type View<'a> = ();
 
     fn view(&self) {}
@@ -80,7 +83,6 @@ where
     Sig: 'static,
 {
     type Output = F::Output;
-    const IS_ALONE: bool = true;
     type View<'a> = ();
 
     fn view(&self) {}
@@ -112,11 +114,11 @@ pub(crate) struct Supplies {
 /// Does a helper's task.
 pub(crate) fn help<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) {
     let report = match begin::<W>(worker, record, position) {
-        Ok((block, packed, work, helper)) => {
+        Ok(Part { block, packed, work, helper }) => {
             let mut batch = Batch { position, reports: 0, parcel: Parcel::default(), sent: false };
-            let result = work_through(worker, &work, &block, packed.as_ref(), helper, &mut batch);
-            if !W::IS_ALONE {
-                worker.kept = Some(Box::new(work));
+            let result = work_through(worker, &*work, &block, packed.as_ref(), helper, &mut batch);
+            if let Some(scene) = block.plan.scene {
+                worker.keep(scene, work);
             }
             match result {
                 Ok(()) if batch.sent => return record.store_elsewhere(),
@@ -129,26 +131,37 @@ pub(crate) fn help<W: Work>(worker: &mut Worker<'_>, record: &Record, position: 
     worker.answer(record, position, &report);
 }
 
-fn begin<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) -> Result<(Block, Option<Packed>, W, usize)> {
-    let errand = Errand::read(&mut record.reader()).ok_or(Error::Corrupted)?;
-    let known = worker.memories.iter().find(|memory| memory.number == errand.plan.block);
-    let (memory, packed, work) = match known {
-        Some(memory) if W::IS_ALONE && !matches!(errand.plan.input, Inputs::Packed) => {
-            (memory.clone(), None, W::open(&mut Reader::new(&[], &[]), &worker.lease))
+/// What a helper needs for its part.
+struct Part<W> {
+    block: Block,
+    packed: Option<Packed>,
+    work: Box<W>,
+    helper: usize,
+}
+
+fn begin<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) -> Result<Part<W>> {
+    let Errand { plan, helper } = Errand::read(&mut record.reader()).ok_or(Error::Corrupted)?;
+    let opened =
+        |memory, packed, work| Ok(Part { block: Block::open(plan, memory).ok_or(Error::Corrupted)?, packed, work, helper });
+    let memory = worker.memories.iter().find(|memory| memory.number == plan.block).cloned();
+    if let Some(memory) = memory.filter(|_| !matches!(plan.input, Inputs::Packed)) {
+        let known = match plan.scene {
+            None => W::open(&mut Reader::new(&[], &[]), &worker.lease).map(Box::new),
+            Some(scene) => worker.take_kept::<W>(scene),
+        };
+        if let Some(work) = known.filter(|work| work.is_open(&worker.lease)) {
+            return opened(memory, None, work);
         }
-        _ => {
-            let parcel = worker.fetch(position)?;
-            let mut reader = parcel.reader();
-            let supplies = Supplies::read(&mut reader).ok_or(Error::Corrupted)?;
-            let work = W::open(&mut reader, &worker.lease);
-            let memory = Memory { number: errand.plan.block, words: supplies.words };
-            worker.remember(&memory);
-            (memory, supplies.packed, work)
-        }
-    };
+    }
+    let parcel = worker.fetch(position)?;
+    let mut reader = parcel.reader();
+    let supplies = Supplies::read(&mut reader).ok_or(Error::Corrupted)?;
+    let work = W::open(&mut reader, &worker.lease);
     let work =
         work.ok_or_else(|| Error::other("an array that the call works on could not be opened, or is not locked for it"))?;
-    Ok((Block::open(errand.plan, memory).ok_or(Error::Corrupted)?, packed, work, errand.helper))
+    let memory = Memory { number: plan.block, words: supplies.words };
+    worker.remember(&memory);
+    opened(memory, supplies.packed, Box::new(work))
 }
 
 fn work_through<W: Work>(

@@ -7,7 +7,7 @@ use std::ops::{Range, RangeInclusive};
 use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Reader, Result, Writer};
 
-use super::block::{Block, Inputs, Plan, Spare, integer};
+use super::block::{Block, Inputs, Plan, Scene, Spare, integer};
 
 /// Items of any size: their bytes one after the other, the handles that they hold, and where each begins: byte, handle.
 #[derive(Debug, Message)]
@@ -148,8 +148,10 @@ impl Shape {
     }
 
     /// Takes the numbers from 0 on, for calls that reach what these stand for.
-    pub(crate) fn count(&self, items: usize, extra: Parcel, spare: &Spare) -> Result<Taken> {
-        Ok(Taken { block: self.block(items, Inputs::Counted { first: 0 }, spare)?, packed: None, extra })
+    pub(crate) fn count(&self, items: usize, scene: Scene, extra: Parcel, spare: &Spare) -> Result<Taken> {
+        let mut block = self.block(items, Inputs::Counted { first: 0 }, spare)?;
+        block.plan.scene = Some(scene);
+        Ok(Taken { block, packed: None, extra })
     }
 
     fn fill<P: Message>(&self, len: usize, size: usize, mut items: impl Iterator<Item = P>, spare: &Spare) -> Result<Taken> {

@@ -26,7 +26,7 @@ use crate::report::Report;
 use block::Block;
 use help::{Errand, Supplies};
 
-pub(crate) use block::{Memory, Spare};
+pub(crate) use block::{Memory, Scene, Spare};
 pub(crate) use help::{Many, One, Work, help};
 pub(crate) use inputs::{Shape, Taken};
 
