@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use coproc::__private::Segment;
@@ -106,8 +106,9 @@ impl Plan {
 
     /// Words before the inputs.
     fn words(&self) -> Option<usize> {
-        // The first line: the next range, and how many there are. Then a line for each helper, then one for each range.
-        self.helpers.checked_add(self.ranges)?.checked_add(1)?.checked_mul(LINE)
+        // The first line: the next range, and how many there are. Then a line for each helper, then one for each range, then a word for each range.
+        let lines = self.helpers.checked_add(self.ranges)?.checked_add(1)?;
+        lines.checked_add(self.ranges.div_ceil(LINE))?.checked_mul(LINE)
     }
 
     /// Where inputs begin, where results begin, and where all ends: in bytes.
@@ -213,6 +214,12 @@ impl Block {
         self.word(self.range_line(range), 2)
     }
 
+    /// Whether a range is finished: its results are where the caller finds them. Not beside its progress, which is stored at each item: whoever looks for this again and again would take
+    /// that line from the worker each time.
+    pub(crate) fn finished(&self, range: usize) -> &AtomicU64 {
+        self.word(self.range_line(self.plan.ranges), range)
+    }
+
     /// What is known about a range; `None` if there is none of that number, or it is none.
     pub(crate) fn range(&self, range: usize) -> Option<Range> {
         if range >= self.count() {
@@ -238,6 +245,7 @@ impl Block {
             self.word(line, 0).store(first as u64, Ordering::Relaxed);
             self.word(line, 1).store(last as u64, Ordering::Relaxed);
             self.word(line, 2).store(0, Ordering::Relaxed);
+            self.finished(count).store(0, Ordering::Relaxed);
             count += 1;
         }
         (0..self.plan.helpers).for_each(|helper| self.word(1 + helper, 0).store(0, Ordering::Relaxed));
@@ -307,9 +315,11 @@ impl Block {
 
     /// Takes the results of the next range after those that are taken, if its items are all done. `false` if they are not.
     pub(crate) fn take_next<M: Message>(&self, range: usize, taken: &mut Vec<M>) -> bool {
+        // Acquire: pairs with the Release in `finish`; the results.
+        if range >= self.plan.ranges || self.finished(range).load(Ordering::Acquire) == 0 {
+            return false;
+        }
         let found = self.range(range).filter(|range| range.first == taken.len() && range.safe == range.last - range.first);
-        // Acquire: pairs with the Release of the progress; the results.
-        fence(Ordering::Acquire);
         found.is_some_and(|range| self.copy_outputs(taken, range.last))
     }
 
@@ -345,6 +355,14 @@ impl<'a> Claim<'a> {
     /// How far this process has come.
     pub(crate) fn progress(&self) -> &'a AtomicU64 {
         self.block.progress(self.index)
+    }
+
+    /// Says that all its items are done, and their results where the caller finds them.
+    pub(crate) fn finish(&self) {
+        let count = (self.range.last - self.range.first) as u64;
+        self.progress().store(count << 32 | count, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `take_next`; the results.
+        self.block.finished(self.index).store(1, Ordering::Release);
     }
 
     /// Room for the results of the items behind the first `done` ones; `None` if there is none for messages of this type.

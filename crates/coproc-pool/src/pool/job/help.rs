@@ -252,8 +252,7 @@ fn run_range<W: Work>(
         progress.store((safe as u64) << 32 | done as u64, Ordering::Release);
     }
     batch.send(worker)?;
-    // Release: as in `run_items`.
-    progress.store((count as u64) << 32 | count as u64, Ordering::Release);
+    claim.finish();
     worker.count(count as u64);
     Ok(())
 }
@@ -278,7 +277,7 @@ fn run_items<W: Work>(
             other => return Some(report_of(other)),
         }
         done += step;
-        // Release: pairs with the Acquire in `take_next`, and puts the result before the count also for who looks after this process's death.
+        // Release: the result before the count, for who looks after this process's death.
         progress.store(done, Ordering::Release);
     }
     (end < last).then(|| report_of(do_item(end.max(first))))
