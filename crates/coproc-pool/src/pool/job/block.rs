@@ -216,7 +216,7 @@ impl Block {
 
     /// Whether a range is finished: its results are where the caller finds them. Not beside its progress, which is stored at each item: whoever looks for this again and again would take
     /// that line from the worker each time.
-    pub(crate) fn finished(&self, range: usize) -> &AtomicU64 {
+    fn finished(&self, range: usize) -> &AtomicU64 {
         self.word(self.range_line(self.plan.ranges), range)
     }
 

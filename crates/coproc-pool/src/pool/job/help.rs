@@ -276,7 +276,8 @@ fn run_items<W: Work>(
             Some(Ok(output)) => place.store(&output),
             other => return Some(report_of(other)),
         }
-        done += step;
+        // Wraps only where another process has written strange bits.
+        done = done.wrapping_add(step);
         // Release: the result before the count, for who looks after this process's death.
         progress.store(done, Ordering::Release);
     }
