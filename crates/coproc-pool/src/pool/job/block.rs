@@ -4,10 +4,12 @@
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use coproc::__private::Segment;
-use coproc::{Error, Message, Reader, Result, SharedArray, Writer};
+use coproc::{Error, Message, Reader, Result, Writer};
+
+use super::memory::{Memory, Spare};
+use super::places::{Places, Room};
 
 /// Words that different workers write are this far apart: one cache line.
 const LINE: usize = 8;
@@ -118,13 +120,6 @@ impl Plan {
         let outputs = inputs.checked_add(size(self.input.size())?)?;
         Some([inputs, outputs, outputs.checked_add(size(self.output.unwrap_or(0))?)?])
     }
-}
-
-/// Memory that is, or was, a call's.
-#[derive(Clone, Debug)]
-pub(crate) struct Memory {
-    pub(crate) number: u64,
-    pub(crate) words: SharedArray<AtomicU64>,
 }
 
 /// A call in its memory.
@@ -368,119 +363,5 @@ impl<'a> Claim<'a> {
     /// Room for the results of the items behind the first `done` ones; `None` if there is none for messages of this type.
     pub(crate) fn results<M: Message>(&self, done: usize) -> Option<Room<'a, M>> {
         self.block.outputs_here::<M>()?.part(self.range.first + done, self.range.last)
-    }
-}
-
-/// A place for each item, of one size.
-///
-/// 1. From `first` on there are `items` places of `size` bytes, in memory that is mapped for `'a`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Places<'a> {
-    first: *mut u8,
-    size: usize,
-    items: usize,
-    of: PhantomData<&'a Block>,
-}
-
-impl<'a> Places<'a> {
-    fn at(self, item: usize) -> Option<*mut u8> {
-        // Without overflow: the product is within the memory.
-        (item < self.items).then(|| self.first.wrapping_add(item * self.size))
-    }
-
-    /// How many there are.
-    pub(crate) fn count(self) -> usize {
-        self.items
-    }
-
-    /// The places of these items, for messages of this type; `None` if they are not of its size, or not all there.
-    pub(crate) fn part<M: Message>(self, first: usize, last: usize) -> Option<Room<'a, M>> {
-        let fits = M::BOUND == Some(self.size) && first < last && last <= self.items;
-        let at = self.at(first).filter(|_| fits)?;
-        Some(Room { at, left: last - first, of: PhantomData })
-    }
-
-    /// A reader of what is there.
-    #[inline]
-    pub(crate) fn reader(self, item: usize) -> Option<Reader<'a>> {
-        let at = self.at(item)?;
-        // SAFETY: `size` bytes from there on are in mapped memory (invariant 1).
-        Some(unsafe { Reader::raw(at, self.size, &[]) })
-    }
-}
-
-/// Places one after the other, to be filled.
-///
-/// 1. From `at` on there are `left` places of `M::BOUND` bytes, in memory that is mapped for `'a`.
-#[derive(Debug)]
-pub(crate) struct Room<'a, M> {
-    at: *mut u8,
-    left: usize,
-    of: PhantomData<&'a M>,
-}
-
-/// A place to be filled: `M::BOUND` bytes from there on, in memory that is mapped for `'a`.
-pub(crate) struct Place<'a, M>(*mut u8, PhantomData<&'a M>);
-
-impl<M> Room<'_, M> {
-    pub(crate) fn len(&self) -> usize {
-        self.left
-    }
-}
-
-impl<'a, M: Message> Iterator for Room<'a, M> {
-    type Item = Place<'a, M>;
-
-    #[inline]
-    fn next(&mut self) -> Option<Place<'a, M>> {
-        self.left = self.left.checked_sub(1)?;
-        let place = Place(self.at, PhantomData);
-        self.at = self.at.wrapping_add(M::BOUND.unwrap_or(0));
-        Some(place)
-    }
-}
-
-impl<M: Message> Place<'_, M> {
-    /// Stores a message.
-    #[inline]
-    pub(crate) fn store(self, value: &M) {
-        // SAFETY: so many bytes from there on are in mapped memory (invariant); they are atomics, so they may be written through a shared
-        // reference; the item is this process's to write, so its place too.
-        value.write(&mut unsafe { Writer::slot(self.0, M::BOUND.unwrap_or(0)) });
-    }
-}
-
-/// Memory of calls that are over, for the next one: it is mapped already, here and in the workers.
-#[derive(Debug, Default)]
-pub(crate) struct Spare(Mutex<Vec<Memory>>);
-
-impl Spare {
-    /// More is not kept, in words.
-    const MOST: usize = (64 << 20) / 8;
-    /// So many at most.
-    const COUNT: usize = 4;
-    /// What is kept is not used for a need this many times smaller.
-    const WASTE: usize = 8;
-
-    /// At least so many words, of any content.
-    fn take(&self, words: usize) -> Result<Memory> {
-        static NUMBER: AtomicU64 = AtomicU64::new(1);
-        let fits = |memory: &Memory| (words..=words.saturating_mul(Self::WASTE).max(1 << 13)).contains(&memory.words.len());
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = kept.iter().rposition(fits) {
-            return Ok(kept.remove(found));
-        }
-        drop(kept);
-        let words = SharedArray::zeroed(words)?;
-        Ok(Memory { number: NUMBER.fetch_add(1, Ordering::Relaxed), words })
-    }
-
-    /// Keeps the memory of a call that no worker is at any more, unless it is too much; the oldest goes.
-    pub(crate) fn keep(&self, memory: Memory) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(memory);
-        while kept.len() > Self::COUNT || kept.iter().map(|memory| memory.words.len()).sum::<usize>() > Self::MOST {
-            kept.remove(0);
-        }
     }
 }

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use coproc::__private::{Failure, Lease, Parcel};
 use coproc::{Error, Message, Outcome, Reader, Result};
 
-use super::block::{Block, Claim, Inputs, Memory, Plan, Range, Room, integer};
+use super::block::{Block, Claim, Inputs, Plan, Range, integer};
 use super::inputs::Packed;
+use super::memory::Memory;
+use super::places::Room;
 use crate::call::{Call, function};
 use crate::child::last_panic;
 use crate::pool::board::Record;

@@ -7,7 +7,8 @@ use std::ops::{Range, RangeInclusive};
 use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Reader, Result, Writer};
 
-use super::block::{Block, Inputs, Plan, Scene, Spare, integer};
+use super::block::{Block, Inputs, Plan, Scene, integer};
+use super::memory::Spare;
 
 /// Items of any size: their bytes one after the other, the handles that they hold, and where each begins: byte, handle.
 #[derive(Debug, Message)]

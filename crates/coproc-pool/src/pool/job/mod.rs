@@ -7,6 +7,8 @@
 mod block;
 mod help;
 mod inputs;
+mod memory;
+mod places;
 mod tally;
 
 use std::collections::HashMap;
@@ -26,9 +28,10 @@ use crate::report::Report;
 use block::Block;
 use help::{Errand, Supplies};
 
-pub(crate) use block::{Memory, Scene, Spare};
+pub(crate) use block::Scene;
 pub(crate) use help::{Many, One, Work, help};
 pub(crate) use inputs::{Shape, Taken};
+pub(crate) use memory::{Memory, Spare};
 
 /// A call with many items.
 pub(crate) struct Job<M> {
