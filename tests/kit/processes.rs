@@ -203,10 +203,8 @@ impl End {
 /// # Panics
 /// Without `/proc`.
 pub fn children() -> Vec<(u32, char)> {
-    let zygote = zygote();
-    let spare = |state, name: &str| state != 'Z' && name == "coproc-spare";
-    let all = all_children().into_iter().filter(|(pid, (state, name))| Some(*pid) != zygote && !spare(*state, name));
-    all.map(|(pid, (state, _))| (pid, state)).collect()
+    let all = all_children().into_iter().filter(|child| !child.is_zygote() && !child.is_spare());
+    all.map(|child| (child.pid, child.state)).collect()
 }
 
 /// The process from which this one starts its children, if it has one.
@@ -214,28 +212,44 @@ pub fn children() -> Vec<(u32, char)> {
 /// # Panics
 /// Without `/proc`.
 pub fn zygote() -> Option<u32> {
-    // Children have its name at first.
-    let named = all_children().into_iter().filter(|(_, (state, name))| *state != 'Z' && name == "coproc-zygote");
-    named.map(|(pid, _)| pid).min_by_key(|&pid| started(pid))
+    all_children().into_iter().find(Listed::is_zygote).map(|child| child.pid)
 }
 
-/// When a process was started, by the kernel's clock.
-fn started(pid: u32) -> Option<u64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
+/// A child of this process, as the system lists it.
+struct Listed {
+    pid: u32,
+    state: char,
+    name: String,
+    /// Whether it runs the image that it was forked with (`PF_FORKNOEXEC`).
+    forked: bool,
 }
 
-/// All children of this process, with state and name.
-fn all_children() -> Vec<(u32, (char, String))> {
+impl Listed {
+    /// The one that runs an image of its own: the children that it makes have its name until they have taken another.
+    fn is_zygote(&self) -> bool {
+        self.state != 'Z' && self.name == "coproc-zygote" && !self.forked
+    }
+
+    fn is_spare(&self) -> bool {
+        self.state != 'Z' && self.forked && ["coproc-zygote", "coproc-spare"].contains(&self.name.as_str())
+    }
+}
+
+/// All children of this process.
+fn all_children() -> Vec<Listed> {
+    const FORKNOEXEC: u32 = 0x40;
     let me = std::process::id();
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
     let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(|pid| {
-        let path = format!("/proc/{pid}/stat");
-        let (state, parent) = stat(&path)?;
-        let text = fs::read_to_string(path).ok()?;
-        let name = text.split_once('(')?.1.rsplit_once(')')?.0.to_owned();
-        (parent == me).then_some((pid, (state, name)))
+        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name in parentheses may hold anything.
+        let (name, rest) = text.split_once('(')?.1.rsplit_once(')')?;
+        let fields: Vec<_> = rest.split_whitespace().collect();
+        let [state, parent, .., flags] = *fields.get(..7)? else { return None };
+        let forked = flags.parse::<u32>().ok()? & FORKNOEXEC != 0;
+        let child = Listed { pid, state: state.chars().next()?, name: name.to_owned(), forked };
+        (parent.parse() == Ok(me)).then_some(child)
     })
     .collect()
 }
