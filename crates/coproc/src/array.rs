@@ -73,6 +73,11 @@ impl<T: Shareable> SharedArray<T> {
         self.body.len()
     }
 
+    #[doc(hidden)]
+    pub fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
     fn from_segment(segment: Segment) -> Result<Self> {
         let body = Body::attach(Kind::Array, &segment)?;
         Ok(Self { segment, body })
@@ -182,11 +187,6 @@ impl<T: Plain> SharedArray<T> {
     #[doc(hidden)]
     pub fn of_segment(segment: Segment) -> Result<Self> {
         Self::from_segment(segment)
-    }
-
-    #[doc(hidden)]
-    pub fn segment(&self) -> &Segment {
-        &self.segment
     }
 
     /// Where the elements are. Who has the lock, or holds the lease that has it, may reach them.

@@ -40,8 +40,10 @@ pub(super) fn run(table: &mut Table, python: &RefCell<Option<Python>>, threads: 
         })
     });
     let names = sides(&mut contest, CASE, MANY, python, threads)?;
-    for (case, times) in [(CASE, 3.0), (ARRAY, 1.5)] {
-        contest.goal(case, &names.rayon, times);
+    contest.goal(CASE, &names.rayon, 3.0);
+    let rayon_over_a_slice = over_a_slice(&mut contest, threads)?;
+    contest.goal(ARRAY, rayon_over_a_slice, 1.5);
+    for case in [CASE, ARRAY] {
         contest.goal(case, PROCSPAWN, 1.0 / 30.0);
         contest.goal(case, &names.python, 1.0 / 200.0);
     }
@@ -85,6 +87,18 @@ fn in_place(table: &mut Table, threads: usize) -> Result<()> {
         })
     });
     table.hold(contest)
+}
+
+/// rayon with numbers that lie in memory, as in an array; its name.
+fn over_a_slice(contest: &mut Contest<'_>, threads: usize) -> Result<String> {
+    let right = sum_of_squares(MANY);
+    let (pool, rayon) = rayon_pool(threads)?;
+    let name = format!("{rayon}, over a slice");
+    let numbers: Vec<u64> = (0..MANY).collect();
+    contest.peer(&name, move || {
+        best(MANY, right, || timed(|| Ok(pool.install(|| numbers.par_iter().map(|&n| square(n)).collect()))))
+    });
+    Ok(name)
 }
 
 /// This time, and the sum of an array.

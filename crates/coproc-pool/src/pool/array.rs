@@ -9,10 +9,10 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 use coproc::__private::{Failure, Lease};
-use coproc::{Error, Message, Outcome, Plain, Reader, Result, SharedArray, Writer};
+use coproc::{Error, Message, Outcome, Plain, Reader, Result, SharedArray};
 
 use super::Pool;
-use super::job::{Scene, Work};
+use super::job::{Marks, Scene, Work, are_told_apart};
 use super::map::Mapping;
 use super::submit::captures_nothing;
 use crate::call::function;
@@ -43,6 +43,14 @@ where
 
     fn is_open(&self, lease: &Lease) -> bool {
         self.input.is_lent_to(lease) && self.output.is_lent_to(lease)
+    }
+
+    fn has_marks() -> bool {
+        are_told_apart::<U, R>()
+    }
+
+    fn marks(&self, mark: u64) -> Option<Marks> {
+        Marks::of_array(&self.output, mark)
     }
 
     fn view(&self) -> Places<'_, T, U> {
@@ -201,7 +209,8 @@ impl Pool {
 
     /// As [`map_array`](Self::map_array), into an array that is there already, whose lock is held meanwhile too.
     ///
-    /// If it fails, the result has some old and some new elements, each whole; if a worker has died, its lock is poisoned.
+    /// If the function returns an error, its element stays as it was, and all others are done. If it panics or its worker dies, the lock of the
+    /// results is poisoned, and that element may be anything.
     ///
     /// # Errors
     /// As [`map_array`](Self::map_array); also if the arrays differ in length or are the same one: for that there is
@@ -233,7 +242,8 @@ impl Pool {
         // It is only read.
         from.torn_by = None;
         let scene = Scene::new([input.segment(), output.segment()], 0);
-        let result = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), scene, |to: &mut Writer<'_>| {
+        let marks = |mark| Marks::of_array(output, mark);
+        let result = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), scene, marks, |to| {
             input.write(to);
             output.write(to);
         })
@@ -291,10 +301,16 @@ impl Pool {
         let mut lent = Lent::new(array, &self.shared.lease)?;
         let chunks = array.len().div_ceil(size);
         let scene = Scene::new([array.segment(); 2], size);
-        let result = Mapping::counted::<Chunks<F, T, R>>(self, chunks, scene, |to: &mut Writer<'_>| {
-            array.write(to);
-            size.write(to);
-        })
+        let result = Mapping::counted::<Chunks<F, T, R>>(
+            self,
+            chunks,
+            scene,
+            |_| None,
+            |to| {
+                array.write(to);
+                size.write(to);
+            },
+        )
         .named("for_each_chunk")
         .chunk_size(1)
         .retries(0)

@@ -6,7 +6,7 @@ use coproc::__private::Parcel;
 use coproc::{Message, Outcome, Writer};
 
 use super::Pool;
-use super::job::{Job, JobOrder, Many, One, Scene, Shape, Spare, Taken, Work, help};
+use super::job::{Job, JobOrder, Many, Marks, One, Scene, Shape, Spare, Taken, Work, help};
 use super::progress::Track;
 use super::submit::captures_nothing;
 use super::task::{Callback, Cell, Task};
@@ -36,23 +36,24 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
             take: Box::new(take),
             help: help::<W>,
             name: "map",
-            shape: Shape { seats: pool.processes(), chunk: None, output: M::BOUND },
+            shape: Shape { seats: pool.processes(), chunk: None, output: M::BOUND, has_marks: W::has_marks() },
             retries: pool.retries,
             callback: None,
             error_callback: None,
         }
     }
 
-    /// Calls on numbers from 0 on; helpers get what this writes too.
+    /// Calls on numbers from 0 on; helpers get what this writes too. `outputs`: where the results are, if in an array.
     pub(super) fn counted<W: Work<Output = M>>(
         pool: &'a Pool,
         items: usize,
         scene: Scene,
+        outputs: impl FnOnce(u64) -> Option<Marks> + 'a,
         write: impl Fn(&mut Writer<'_>),
     ) -> Self {
         let mut extra = Parcel::default();
         write(&mut extra.writer());
-        Self::new::<W>(pool, move |shape, spare| shape.count(items, scene, extra, spare))
+        Self::new::<W>(pool, move |shape, spare| shape.count(items, scene, extra, outputs, spare))
     }
 
     /// What its progress is told by.

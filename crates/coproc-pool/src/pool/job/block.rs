@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use coproc::__private::Segment;
 use coproc::{Error, Message, Reader, Result, Writer};
 
+use super::marks::{Marks, STRETCH};
 use super::memory::{Memory, Spare};
 use super::places::{Places, Room};
 
@@ -29,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) output: Option<usize>,
     /// What the calls reach beside the items, if anything.
     pub(crate) scene: Option<Scene>,
+    /// What is in the place of a result that is not there yet, if that can be told from one.
+    pub(crate) mark: Option<u64>,
 }
 
 /// What calls reach beside their items: arrays, by the ids of their segments, and how they are divided. If two calls of one function have equal ones, they reach the same.
@@ -98,7 +101,7 @@ pub(crate) mod integer {
 
 impl Plan {
     pub(crate) fn new(items: usize, helpers: usize, ranges: usize, input: Inputs, output: Option<usize>) -> Self {
-        Self { block: 0, items, helpers, ranges, input, output, scene: None }
+        Self { block: 0, items, helpers, ranges, input, output, scene: None, mark: None }
     }
 
     /// How many ranges can be laid out.
@@ -130,6 +133,8 @@ pub(crate) struct Block {
     pub(crate) plan: Plan,
     pub(crate) memory: Memory,
     parts: [usize; 3],
+    /// If they tell by themselves how far their worker has come.
+    pub(crate) marks: Option<Marks>,
 }
 
 /// A run of items that a worker claims at once.
@@ -137,13 +142,25 @@ pub(crate) struct Block {
 /// | word | content |
 /// |---|---|
 /// | `first`, `last` | the items, the last one not among them |
-/// | `progress` | bits 0–31: how many are done; 32–63: of how many of these the results are where the pool finds them, whoever dies |
+/// | `progress` | bits 0–30: how many are done; 31: the results of a stretch behind these tell by themselves whether they are; 32–63: of how many of these the results are where the pool finds them, whoever dies |
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Range {
     pub(crate) first: usize,
     pub(crate) last: usize,
     pub(crate) done: usize,
     pub(crate) safe: usize,
+}
+
+impl Range {
+    /// In a progress word: the places behind those that are done are marked.
+    pub(crate) const MARKED: u64 = 1 << 31;
+    /// More items cannot be counted.
+    pub(crate) const MOST: usize = (1 << 31) - 1;
+
+    /// The progress word of a range of which so many items are done.
+    pub(crate) fn progress(safe: usize, done: usize) -> u64 {
+        (safe as u64) << 32 | done as u64
+    }
 }
 
 impl Block {
@@ -159,7 +176,14 @@ impl Block {
     /// The call of this plan; `None` if the memory is too small for it.
     pub(crate) fn open(plan: Plan, memory: Memory) -> Option<Self> {
         let parts = plan.parts()?;
-        (parts[2].div_ceil(8) <= memory.words.len()).then_some(Self { plan, memory, parts })
+        (parts[2].div_ceil(8) <= memory.words.len()).then_some(Self { plan, memory, parts, marks: None })
+    }
+
+    /// The results here, which are numbers, tell from now on by themselves whether they are there.
+    pub(crate) fn mark_outputs(&mut self) {
+        let [_, first, _] = self.parts;
+        let here = self.plan.mark.filter(|_| self.plan.output == Some(8));
+        self.marks = here.and_then(|mark| Marks::of_memory(&self.memory.words, first / 8, self.plan.items, mark));
     }
 
     fn word(&self, line: usize, word: usize) -> &AtomicU64 {
@@ -223,13 +247,17 @@ impl Block {
         let line = self.range_line(range);
         let [first, last, progress] = [0, 1, 2].map(|word| self.word(line, word).load(Ordering::Relaxed));
         let (first, last) = (first as usize, last as usize);
-        let (done, safe) = (progress as u32 as usize, (progress >> 32) as usize);
-        (first <= last && last <= self.plan.items && done <= last - first && safe <= done).then_some(Range {
-            first,
-            last,
-            done,
-            safe,
-        })
+        let (mut done, mut safe) = ((progress & (Range::MARKED - 1)) as usize, (progress >> 32) as usize);
+        if first > last || last > self.plan.items || done > last - first || safe > done {
+            return None;
+        }
+        if let Some(marks) = self.marks.as_ref().filter(|_| progress & Range::MARKED != 0) {
+            let from = first + done;
+            let reached = marks.first_without(from, last.min(from + STRETCH)).max(from) - first;
+            // Nobody has reports in hand who marks.
+            (done, safe) = (reached, reached);
+        }
+        Some(Range { first, last, done, safe })
     }
 
     /// Lays ranges out to be claimed; those that do not fit are left. Only while no worker is at it.
@@ -347,15 +375,21 @@ pub(crate) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    /// How far this process has come.
+    /// How far this process has come, for itself and others.
     pub(crate) fn progress(&self) -> &'a AtomicU64 {
         self.block.progress(self.index)
     }
 
+    /// How far this process has come: how many items are done, and how many of these are safe.
+    pub(crate) fn reached(&self) -> Result<(usize, usize)> {
+        let range = self.block.range(self.index).ok_or(Error::Corrupted)?;
+        Ok((range.done, range.safe))
+    }
+
     /// Says that all its items are done, and their results where the caller finds them.
     pub(crate) fn finish(&self) {
-        let count = (self.range.last - self.range.first) as u64;
-        self.progress().store(count << 32 | count, Ordering::Relaxed);
+        let count = self.range.last - self.range.first;
+        self.progress().store(Range::progress(count, count), Ordering::Relaxed);
         // Release: pairs with the Acquire in `take_next`; the results.
         self.block.finished(self.index).store(1, Ordering::Release);
     }

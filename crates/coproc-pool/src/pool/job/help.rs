@@ -9,6 +9,7 @@ use coproc::{Error, Message, Outcome, Reader, Result};
 
 use super::block::{Block, Claim, Inputs, Plan, Range, integer};
 use super::inputs::Packed;
+use super::marks::{Marks, STRETCH, Unmarked, are_told_apart, begin_stretch};
 use super::memory::Memory;
 use super::places::Room;
 use crate::call::{Call, function};
@@ -40,6 +41,17 @@ pub(crate) trait Work: Sized + 'static {
 
     fn view(&self) -> Self::View<'_>;
 
+    /// Whether its results are numbers that can be told from a mark: in the call's memory, if not elsewhere.
+    fn has_marks() -> bool {
+        false
+    }
+
+    /// Its results elsewhere, with this mark.
+    fn marks(&self, mark: u64) -> Option<Marks> {
+        let _ = mark;
+        None
+    }
+
     /// From this item on there are none.
     fn end(view: Self::View<'_>) -> usize {
         let _ = view;
@@ -63,6 +75,10 @@ where
     type View<'a> = ();
 
     fn view(&self) {}
+
+    fn has_marks() -> bool {
+        are_told_apart::<R::Output, R>()
+    }
 
     fn open(_: &mut Reader<'_>, _: &Lease) -> Option<Self> {
         Some(Self(PhantomData))
@@ -143,8 +159,12 @@ struct Part<W> {
 
 fn begin<W: Work>(worker: &mut Worker<'_>, record: &Record, position: u64) -> Result<Part<W>> {
     let Errand { plan, helper } = Errand::read(&mut record.reader()).ok_or(Error::Corrupted)?;
-    let opened =
-        |memory, packed, work| Ok(Part { block: Block::open(plan, memory).ok_or(Error::Corrupted)?, packed, work, helper });
+    let opened = |memory, packed, work: Box<W>| {
+        let mut block = Block::open(plan, memory).ok_or(Error::Corrupted)?;
+        block.mark_outputs();
+        block.marks = plan.mark.and_then(|mark| work.marks(mark)).or(block.marks);
+        Ok(Part { block, packed, work, helper })
+    };
     let memory = worker.memories.iter().find(|memory| memory.number == plan.block).cloned();
     if let Some(memory) = memory.filter(|_| !matches!(plan.input, Inputs::Packed)) {
         let known = match plan.scene {
@@ -181,18 +201,19 @@ fn work_through<W: Work>(
         worker.beat();
         let view = work.view();
         let end = W::end(view);
+        let marks = block.marks.as_ref();
         match (block.plan.input, packed) {
             (Inputs::Slots { .. }, _) => {
                 let places = block.inputs_here().ok_or(Error::Corrupted)?;
                 let item = move |item| W::item(view, item, places.reader(item)?);
-                run_range::<W>(worker, &claim, end.min(places.count()), item, batch)?;
+                run_range::<W>(worker, &claim, end.min(places.count()), item, batch, marks)?;
             }
             (Inputs::Counted { first }, _) => {
                 let item = move |item| W::item(view, item, Reader::new(&integer::nth::<u64>(first, item).to_le_bytes(), &[]));
-                run_range::<W>(worker, &claim, end, item, batch)?;
+                run_range::<W>(worker, &claim, end, item, batch, marks)?;
             }
             (Inputs::Packed, Some(packed)) => {
-                run_range::<W>(worker, &claim, end, move |item| W::item(view, item, packed.input(item)?), batch)?;
+                run_range::<W>(worker, &claim, end, move |item| W::item(view, item, packed.input(item)?), batch, marks)?;
             }
             (Inputs::Packed, None) => return Err(Error::Corrupted),
         }
@@ -216,6 +237,7 @@ fn run_range<W: Work>(
     end: usize,
     do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>> + Copy,
     batch: &mut Batch,
+    marks: Option<&Marks>,
 ) -> Result<()> {
     let Range { first, last, .. } = claim.range;
     let (progress, count) = (claim.progress(), last - first);
@@ -223,7 +245,7 @@ fn run_range<W: Work>(
     while done < count {
         // While no report is in hand, what is done is safe.
         let step = if batch.reports == 0 { 1 << 32 | 1 } else { 1 };
-        // Many items under one guard. How far it came is in the progress word, also after a panic.
+        // Many items under one guard. How far it came, `claim` knows, also after a panic.
         let stopped = catch_unwind(AssertUnwindSafe(|| match claim.results::<W::Output>(done) {
             None => Some(report_of(do_item(first + done))),
             Some(room) if worker.is_timed() => {
@@ -233,16 +255,18 @@ fn run_range<W: Work>(
                 };
                 run_items::<W>(first + done, end, room, progress, step, do_item)
             }
-            Some(room) => run_items::<W>(first + done, end, room, progress, step, do_item),
+            Some(room) => match marks.filter(|marks| batch.reports == 0 && last <= marks.count()) {
+                Some(marks) => run_marked::<W>(claim, done, end, room, marks, do_item),
+                None => run_items::<W>(first + done, end, room, progress, step, do_item),
+            },
         }));
         let report = match stopped {
             Ok(None) => break,
             Ok(Some(report)) => report,
             Err(payload) => last_panic(payload),
         };
-        let reached = progress.load(Ordering::Relaxed);
-        let mut safe = (reached >> 32) as usize;
-        done = (reached as u32 as usize).clamp(done, count - 1);
+        let (reached, mut safe) = claim.reached()?;
+        done = reached.clamp(done, count - 1);
         batch.push(first + done, &report);
         worker.beat_if_timed();
         done += 1;
@@ -251,7 +275,7 @@ fn run_range<W: Work>(
             safe = done;
         }
         // Release: as in `run_items`.
-        progress.store((safe as u64) << 32 | done as u64, Ordering::Release);
+        progress.store(Range::progress(safe, done), Ordering::Release);
     }
     batch.send(worker)?;
     claim.finish();
@@ -284,6 +308,46 @@ fn run_items<W: Work>(
         progress.store(done, Ordering::Release);
     }
     (end < last).then(|| report_of(do_item(end.max(first))))
+}
+
+/// As [`run_items`], and counts nothing: the results tell by themselves which are there.
+#[inline(never)]
+fn run_marked<W: Work>(
+    claim: &Claim<'_>,
+    done: usize,
+    end: usize,
+    mut room: Room<'_, W::Output>,
+    marks: &Marks,
+    do_item: impl Fn(usize) -> Option<Result<W::Output, Failure>> + Copy,
+) -> Option<Report<W::Output>> {
+    let first = claim.range.first;
+    let mut item = first + done;
+    let last = item + room.len();
+    let known = last.min(end);
+    marks.places(item, last.min(item + STRETCH)).for_each(Unmarked::set);
+    while item < known {
+        let done = item - first;
+        begin_stretch(|| claim.progress().store(Range::MARKED | Range::progress(done, done), Ordering::Relaxed));
+        let to = known.min(item + STRETCH);
+        // Those that have a place a stretch behind theirs.
+        let some = last.saturating_sub(item + STRETCH).min(to - item);
+        let next = marks.places(item + STRETCH, item + STRETCH + some);
+        for ((item, place), next) in (item..item + some).zip(room.split_off_first(some)).zip(next) {
+            match do_item(item) {
+                Some(Ok(output)) => place.store(&output),
+                other => return Some(report_of(other)),
+            }
+            next.set();
+        }
+        for (item, place) in (item + some..to).zip(room.split_off_first(to - item - some)) {
+            match do_item(item) {
+                Some(Ok(output)) => place.store(&output),
+                other => return Some(report_of(other)),
+            }
+        }
+        item = to;
+    }
+    (end < last).then(|| report_of(do_item(end.max(first + done))))
 }
 
 fn report_of<M>(result: Option<Result<M, Failure>>) -> Report<M> {

@@ -7,7 +7,8 @@ use std::ops::{Range, RangeInclusive};
 use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Reader, Result, Writer};
 
-use super::block::{Block, Inputs, Plan, Scene, integer};
+use super::block::{self, Block, Inputs, Plan, Scene, integer};
+use super::marks::{self, Marks};
 use super::memory::Spare;
 
 /// Items of any size: their bytes one after the other, the handles that they hold, and where each begins: byte, handle.
@@ -118,6 +119,8 @@ pub(crate) struct Shape {
     pub(crate) chunk: Option<usize>,
     /// Bytes of a result, if that is bounded.
     pub(crate) output: Option<usize>,
+    /// Whether results can be told from a mark.
+    pub(crate) has_marks: bool,
 }
 
 impl Shape {
@@ -126,14 +129,18 @@ impl Shape {
 
     /// How many items are claimed at once: enough ranges to even out their times, few enough to cost nothing.
     pub(crate) fn chunk(&self, items: usize) -> usize {
-        self.chunk.unwrap_or(items.div_ceil(4 * self.seats)).max(items.div_ceil(Self::MOST_RANGES)).clamp(1, u32::MAX as usize)
+        self.chunk.unwrap_or(items.div_ceil(4 * self.seats)).max(items.div_ceil(Self::MOST_RANGES)).clamp(1, block::Range::MOST)
     }
 
     fn block(&self, items: usize, input: Inputs, spare: &Spare) -> Result<Block> {
         let ranges = items.div_ceil(self.chunk(items));
         let helpers = self.seats.min(ranges).max(1);
         // Later rounds have what the dead have left: two ranges for each death, or another round.
-        Block::new(Plan::new(items, helpers, ranges + 2 * helpers, input, self.output), spare)
+        let mut plan = Plan::new(items, helpers, ranges + 2 * helpers, input, self.output);
+        plan.mark = self.has_marks.then(marks::new_mark);
+        let mut block = Block::new(plan, spare)?;
+        block.mark_outputs();
+        Ok(block)
     }
 
     /// Takes items that are messages.
@@ -148,10 +155,18 @@ impl Shape {
         }
     }
 
-    /// Takes the numbers from 0 on, for calls that reach what these stand for.
-    pub(crate) fn count(&self, items: usize, scene: Scene, extra: Parcel, spare: &Spare) -> Result<Taken> {
+    /// Takes the numbers from 0 on, for calls that reach what these stand for. If their results are in an array, `outputs` says where by its mark.
+    pub(crate) fn count(
+        &self,
+        items: usize,
+        scene: Scene,
+        extra: Parcel,
+        outputs: impl FnOnce(u64) -> Option<Marks>,
+        spare: &Spare,
+    ) -> Result<Taken> {
         let mut block = self.block(items, Inputs::Counted { first: 0 }, spare)?;
         block.plan.scene = Some(scene);
+        block.marks = block.plan.mark.and_then(outputs);
         Ok(Taken { block, packed: None, extra })
     }
 

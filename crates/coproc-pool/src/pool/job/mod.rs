@@ -1,12 +1,13 @@
 //! One call with many items: its rounds, its deaths, its results.
 //!
 //! The items are cut into ranges, which helpers claim with one `fetch_add` each; a helper is a task like any other, one for each worker at
-//! most. Every range counts how many of its items are done. So if a worker dies, the item at which it died is known, and what it
+//! most. Of every range it is known how many of its items are done: they are counted, or their results tell. So if a worker dies, the item at which it died is known, and what it
 //! has left is laid out anew in the next round, which begins when no helper is at work.
 
 mod block;
 mod help;
 mod inputs;
+mod marks;
 mod memory;
 mod places;
 mod tally;
@@ -31,6 +32,7 @@ use help::{Errand, Supplies};
 pub(crate) use block::Scene;
 pub(crate) use help::{Many, One, Work, help};
 pub(crate) use inputs::{Shape, Taken};
+pub(crate) use marks::{Marks, are_told_apart};
 pub(crate) use memory::{Memory, Spare};
 
 /// A call with many items.

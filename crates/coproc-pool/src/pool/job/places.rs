@@ -59,9 +59,17 @@ pub(crate) struct Room<'a, M> {
 /// A place to be filled: `M::BOUND` bytes from there on, in memory that is mapped for `'a`.
 pub(crate) struct Place<'a, M>(*mut u8, PhantomData<&'a M>);
 
-impl<M> Room<'_, M> {
+impl<M: Message> Room<'_, M> {
     pub(crate) fn len(&self) -> usize {
         self.left
+    }
+
+    /// The first of these places, without those behind them; the others are left.
+    pub(crate) fn split_off_first(&mut self, count: usize) -> Self {
+        let first = Self { at: self.at, left: count.min(self.left), of: PhantomData };
+        self.at = self.at.wrapping_add(first.left * M::BOUND.unwrap_or(0));
+        self.left -= first.left;
+        first
     }
 }
 
