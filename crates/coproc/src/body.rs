@@ -10,7 +10,8 @@ use crate::segment::{BODY, Kind, Plan, Segment};
 use crate::shareable::{Access, Shareable};
 use crate::sync::{Parts, RawLock};
 
-/// The cache line of the lock. What fits lies on it too, behind the lock; else the elements begin on the next.
+/// The cache line of the lock. If all elements fit, they lie on it too, behind the lock; else they begin on the next: nobody who works on them takes the
+/// line from those who want the lock, and vectors of them do not lie across lines.
 const LOCK_LINE: usize = 64;
 
 /// The parts of a segment that holds one lock and `len` elements of `T`. The lock is used if `T` is plain data.
@@ -40,16 +41,17 @@ unsafe impl<T: Shareable> Send for Body<T> {}
 unsafe impl<T: Shareable> Sync for Body<T> {}
 
 impl<T: Shareable> Body<T> {
-    /// From the start of the body to the first element, in bytes.
-    const FIRST: usize = {
-        assert!(align_of::<T>() <= 4096, "a shared type has an alignment of at most 4096");
-        let shares = !<T::Access as Access>::DIRECT && size_of::<T>() + size_of::<RawLock>() <= LOCK_LINE;
+    /// From the start of the body to the first of so many elements, in bytes.
+    fn first(len: usize) -> usize {
+        const { assert!(align_of::<T>() <= 4096, "a shared type has an alignment of at most 4096") };
+        let fit = (LOCK_LINE - size_of::<RawLock>()) / size_of::<T>().max(1);
+        let shares = !<T::Access as Access>::DIRECT && len <= fit;
         let before = if shares { size_of::<RawLock>() } else { LOCK_LINE };
         (BODY + before).next_multiple_of(align_of::<T>()) - BODY
-    };
+    }
 
     fn size(len: usize) -> Option<usize> {
-        len.checked_mul(size_of::<T>())?.checked_add(Self::FIRST)
+        len.checked_mul(size_of::<T>())?.checked_add(Self::first(len))
     }
 
     /// A new segment of `len` zeros.
@@ -82,8 +84,8 @@ impl<T: Shareable> Body<T> {
     /// # Safety
     /// `body` is the start of a body of at least `size(len)` bytes.
     unsafe fn at(body: NonNull<u8>, len: usize) -> Self {
-        // SAFETY: the body is long enough for the lock's line, as the caller says.
-        let first = unsafe { body.add(Self::FIRST) };
+        // SAFETY: the body is long enough for what is before the elements, as the caller says.
+        let first = unsafe { body.add(Self::first(len)) };
         Self { lock: body.cast(), first: first.cast(), len, of: PhantomData }
     }
 
