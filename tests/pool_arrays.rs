@@ -154,6 +154,19 @@ fn failures_of_elements() -> Result<()> {
     let Err(PoolError::WorkerDied { task: 500, pid, .. }) = result else { panic!("{result:?}") };
     assert!(matches!(output.lock().map(drop), Err(LockError::Poisoned(owner)) if owner.pid == pid));
     assert_eq!(input.get(500)?, 500);
+    drop(output.lock_or_repair(|_, _| ())?);
+    // The first failure is an error, and leaves nothing torn; a later one is a death.
+    let both = |n: u64| match n {
+        30 => Err(Error::other("no")),
+        500 => {
+            kill(std::process::id());
+            Ok(n)
+        }
+        n => Ok(n),
+    };
+    let result = pool.map_array_into(both, &input, &output);
+    assert!(matches!(result, Err(PoolError::Task { task: 30, cause: Cause::Failed { .. } })), "{result:?}");
+    assert!(matches!(output.lock().map(drop), Err(LockError::Poisoned(_))));
     Ok(())
 }
 

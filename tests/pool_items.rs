@@ -147,21 +147,48 @@ fn panics(n: u64) -> u64 {
 fn it_is_known_at_which_item_a_worker_died_or_panicked() -> Result<()> {
     let _watch = watchdog(120, "fatal items");
     let (pool, begun) = pool(0)?;
+    let once = |first: u64, chunk: usize| {
+        let wrong = (0..).zip(take(&begun)).find(|&(n, count)| count != u64::from(n >= first));
+        assert_eq!(wrong, None, "from {first} by {chunk}");
+    };
     for chunk in [200, 256, ITEMS] {
-        for &first in &FATAL {
+        for first in [0, 1, 2, 255, 256, 257, 5_000, 39_998] {
             let items = first..ITEMS as u64;
+            let fatal = FATAL.iter().find(|&&n| n >= first).map_or(0, |&n| (n - first) as usize);
             let died = pool.mapping(dies, items.clone()).chunk_size(chunk).run();
-            assert!(matches!(died, Err(PoolError::WorkerDied { task: 0, .. })), "from {first} by {chunk}");
-            let wrong = (0..).zip(take(&begun)).find(|&(n, count)| count != u64::from(n >= first));
-            assert_eq!(wrong, None, "from {first} by {chunk}");
+            assert!(matches!(died, Err(PoolError::WorkerDied { task, .. }) if task == fatal), "from {first} by {chunk}");
+            once(first, chunk);
             let panicked = pool.mapping(panics, items).chunk_size(chunk).run();
+            let is_right = |task| task == fatal;
             assert!(
-                matches!(panicked, Err(PoolError::Task { task: 0, cause: Cause::Panicked { .. } })),
+                matches!(panicked, Err(PoolError::Task { task, cause: Cause::Panicked { .. } }) if is_right(task)),
                 "from {first} by {chunk}"
             );
-            let wrong = (0..).zip(take(&begun)).find(|&(n, count)| count != u64::from(n >= first));
-            assert_eq!(wrong, None, "from {first} by {chunk}");
+            once(first, chunk);
         }
+    }
+    Ok(())
+}
+
+/// So much to say that it is sent before the range is done: what is done from then on needs not be counted again.
+fn panics_at_length(n: u64) -> u64 {
+    begin(n);
+    assert!(![1_000, 5_000, 5_001, 20_000].contains(&n), "as the test wants it: {}", "x".repeat(9_000));
+    n
+}
+
+#[test]
+fn long_words_of_panics() -> Result<()> {
+    let _watch = watchdog(60, "panics of many words");
+    let (pool, begun) = pool(0)?;
+    for first in [0, 1_001, 20_001] {
+        let result = pool.mapping(panics_at_length, first..ITEMS as u64).chunk_size(ITEMS).run();
+        match first {
+            0 => assert!(matches!(result, Err(PoolError::Task { task: 1_000, cause: Cause::Panicked { .. } }))),
+            1_001 => assert!(matches!(result, Err(PoolError::Task { task: 3_999, cause: Cause::Panicked { .. } }))),
+            _ => assert!(result?.into_iter().eq(first..ITEMS as u64)),
+        }
+        assert!((0..).zip(take(&begun)).all(|(n, count)| count == u64::from(n >= first)), "from {first}");
     }
     Ok(())
 }

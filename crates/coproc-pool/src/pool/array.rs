@@ -16,7 +16,7 @@ use super::job::{Marks, Scene, Work, are_told_apart};
 use super::map::Mapping;
 use super::submit::captures_nothing;
 use crate::call::function;
-use crate::error::{Cause, PoolError};
+use crate::error::PoolError;
 
 /// A function of the elements of one array, into those of another.
 struct Elements<F, T: Plain, U: Plain, R> {
@@ -62,7 +62,7 @@ where
         view.len
     }
 
-    #[inline]
+    #[inline(always)]
     fn item(view: Places<'_, T, U>, index: usize, _: Reader<'_>) -> Option<Result<(), Failure>> {
         if index >= view.len {
             return None;
@@ -156,13 +156,15 @@ impl<'a, T: Plain> Lent<'a, T> {
         Ok(Self { array, lease, torn_by: Some(std::process::id()) })
     }
 
-    /// The calls are over, and this came of them.
-    fn note<R>(&mut self, result: &Result<R, PoolError>) {
-        self.torn_by = match result {
-            Ok(_) | Err(PoolError::Task { cause: Cause::Failed { .. }, .. }) => None,
-            Err(PoolError::WorkerDied { pid, .. }) => Some(*pid),
-            Err(_) => self.torn_by,
-        };
+    /// Makes the calls, and notes what came of them.
+    fn run(&mut self, calls: Mapping<'_, ()>) -> Result<(), PoolError> {
+        let (result, torn_by) = calls.run_and_tell()?;
+        match result {
+            // Every item was done, or failed. The failure is the first, of which there may be others.
+            Ok(_) | Err(PoolError::Task { .. } | PoolError::WorkerDied { .. }) => self.torn_by = torn_by,
+            Err(_) => {}
+        }
+        result.map(drop)
     }
 }
 
@@ -209,8 +211,8 @@ impl Pool {
 
     /// As [`map_array`](Self::map_array), into an array that is there already, whose lock is held meanwhile too.
     ///
-    /// If the function returns an error, its element stays as it was, and all others are done. If it panics or its worker dies, the lock of the
-    /// results is poisoned, and that element may be anything.
+    /// If the function returns an error for an element, the result of that stays as it was, and all others are made. If it panics, a worker dies for good
+    /// at an element, or the call fails otherwise, the lock of the results is poisoned: some of them may be anything.
     ///
     /// # Errors
     /// As [`map_array`](Self::map_array); also if the arrays differ in length or are the same one: for that there is
@@ -243,14 +245,11 @@ impl Pool {
         from.torn_by = None;
         let scene = Scene::new([input.segment(), output.segment()], 0);
         let marks = |mark| Marks::of_array(output, mark);
-        let result = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), scene, marks, |to| {
+        let calls = Mapping::counted::<Elements<F, T, R::Output, R>>(self, input.len(), scene, marks, |to| {
             input.write(to);
             output.write(to);
-        })
-        .named("map_array")
-        .run();
-        to.note(&result);
-        result.map(drop)
+        });
+        to.run(calls.named("map_array"))
     }
 
     /// Gives every process chunks of the array to change in place: `f` gets the index of the first element, and the elements.
@@ -301,7 +300,7 @@ impl Pool {
         let mut lent = Lent::new(array, &self.shared.lease)?;
         let chunks = array.len().div_ceil(size);
         let scene = Scene::new([array.segment(); 2], size);
-        let result = Mapping::counted::<Chunks<F, T, R>>(
+        let calls = Mapping::counted::<Chunks<F, T, R>>(
             self,
             chunks,
             scene,
@@ -310,12 +309,7 @@ impl Pool {
                 array.write(to);
                 size.write(to);
             },
-        )
-        .named("for_each_chunk")
-        .chunk_size(1)
-        .retries(0)
-        .run();
-        lent.note(&result);
-        result.map(drop)
+        );
+        lent.run(calls.named("for_each_chunk").chunk_size(1).retries(0))
     }
 }

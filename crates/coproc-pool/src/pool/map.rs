@@ -114,12 +114,18 @@ impl<'a, M: Message + Send> Mapping<'a, M> {
     /// # Errors
     /// As [`Pool::map`].
     pub fn run(self) -> Result<Vec<M>, PoolError> {
+        self.run_and_tell().map_or_else(Err, |(result, _)| result)
+    }
+
+    /// As [`run`](Self::run); also says who may have left an item half done. The outer error: the calls were not begun.
+    #[expect(clippy::type_complexity, reason = "two results of one call")]
+    pub(super) fn run_and_tell(self) -> Result<(Result<Vec<M>, PoolError>, Option<u32>), PoolError> {
         let (job, track) = self.begin(true)?;
         job.wait();
         if let Some(track) = track {
             track.wait();
         }
-        job.cell.take()
+        Ok((job.cell.take(), job.torn_by()))
     }
 
     /// Has the calls made, and returns when the items are taken. (The task cannot be cancelled.)

@@ -233,7 +233,7 @@ impl Block {
         self.word(self.range_line(range), 2)
     }
 
-    /// Whether a range is finished: its results are where the caller finds them. Not beside its progress, which is stored at each item: whoever looks for this again and again would take
+    /// Whether a range is finished: its results are where the caller finds them. Not beside its progress, which is stored again and again: whoever looks for this again and again would take
     /// that line from the worker each time.
     fn finished(&self, range: usize) -> &AtomicU64 {
         self.word(self.range_line(self.plan.ranges), range)
@@ -245,7 +245,9 @@ impl Block {
             return None;
         }
         let line = self.range_line(range);
-        let [first, last, progress] = [0, 1, 2].map(|word| self.word(line, word).load(Ordering::Relaxed));
+        let [first, last] = [0, 1].map(|word| self.word(line, word).load(Ordering::Relaxed));
+        // Acquire: pairs with the Release of whoever is at it, if it lives: the marks.
+        let progress = self.progress(range).load(Ordering::Acquire);
         let (first, last) = (first as usize, last as usize);
         let (mut done, mut safe) = ((progress & (Range::MARKED - 1)) as usize, (progress >> 32) as usize);
         if first > last || last > self.plan.items || done > last - first || safe > done {
@@ -389,7 +391,8 @@ impl<'a> Claim<'a> {
     /// Says that all its items are done, and their results where the caller finds them.
     pub(crate) fn finish(&self) {
         let count = self.range.last - self.range.first;
-        self.progress().store(Range::progress(count, count), Ordering::Relaxed);
+        // Release: as in `run_items`.
+        self.progress().store(Range::progress(count, count), Ordering::Release);
         // Release: pairs with the Acquire in `take_next`; the results.
         self.block.finished(self.index).store(1, Ordering::Release);
     }

@@ -126,10 +126,15 @@ pub(crate) struct Shape {
 impl Shape {
     /// Ranges are at most so many: each takes a cache line.
     const MOST_RANGES: usize = 1 << 18;
+    /// Ranges of so many items may have some more.
+    const MANY: usize = 1 << 12;
 
     /// How many items are claimed at once: enough ranges to even out their times, few enough to cost nothing.
     pub(crate) fn chunk(&self, items: usize) -> usize {
-        self.chunk.unwrap_or(items.div_ceil(4 * self.seats)).max(items.div_ceil(Self::MOST_RANGES)).clamp(1, block::Range::MOST)
+        let share = items.div_ceil(4 * self.seats);
+        // So many that the ends do not matter: whole cache lines of results.
+        let good = if share < Self::MANY { share } else { share.next_multiple_of(64) };
+        self.chunk.unwrap_or(good).max(items.div_ceil(Self::MOST_RANGES)).clamp(1, block::Range::MOST)
     }
 
     fn block(&self, items: usize, input: Inputs, spare: &Spare) -> Result<Block> {

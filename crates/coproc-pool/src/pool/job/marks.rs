@@ -6,15 +6,19 @@
 //! item it died.
 //!
 //! - A result that happens to be the mark is taken for one that is not there. The mark is a random number, another one for each call.
-//! - The compiler may do items together, or store their results later or in another order, only as far as nobody can tell: before anything
-//!   of an item is to be seen outside (a system call, a store to shared memory), the results of those before are stored, because whoever sees it might look
-//!   at them too, and that of the item itself is not. So an item behind the first mark has done nothing that can be seen, and may be done again.
-//! - A result is one word, stored at once: it is there or not.
+//! - A result is one word, stored with one instruction: it is there or not.
+//! - The compiler may do items together, or store their results later or in another order, only as far as nobody can tell. So when an item calls what the
+//!   compiler does not see through, makes a system call, or releases something by an atomic, the results of those before are stored, and its own and those
+//!   behind are not: what is behind the first mark has done nothing that can be seen, and may be done again. That this is so of every effect, a relaxed
+//!   atomic's too, no rule says, but no compiler knows enough about the places to do otherwise (`tests/pool_items.rs` looks).
+//! - An item that ends its worker by what is no effect, as by an overflow of the stack while the compiler knows that it has none, may be taken for one a few
+//!   before it.
 
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 
@@ -48,15 +52,20 @@ pub(crate) struct Marks {
 }
 
 /// A place to have the mark put into it.
+///
+/// 1. It is one of those of [`Marks`], which live as long.
 pub(crate) struct Unmarked<'a> {
-    place: &'a mut u64,
+    place: *mut u64,
     mark: u64,
+    of: PhantomData<&'a Marks>,
 }
 
 impl Unmarked<'_> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(self) {
-        *self.place = self.mark;
+        // SAFETY: it is mapped and may be written (invariant 1, and that of `Marks`). It is an atomic, so through a shared reference too; nobody else writes
+        // it, and who reads it expects anything.
+        unsafe { self.place.write(self.mark) };
     }
 }
 
@@ -69,7 +78,7 @@ pub(crate) fn begin_stretch(say: impl FnOnce()) {
     compiler_fence(Ordering::SeqCst);
 }
 
-// SAFETY: it is a slice of atomics, which lives as long as it does.
+// SAFETY: they are words that all processes may reach, mapped as long as this lives; who writes them has claimed the items.
 unsafe impl Send for Marks {}
 // SAFETY: as above.
 unsafe impl Sync for Marks {}
@@ -96,17 +105,11 @@ impl Marks {
         self.count
     }
 
-    /// These places, which are this process's to write, to have the mark put into them.
-    #[inline]
+    /// These places, to have the mark put into them. They are this process's to write: it has claimed their items.
+    #[inline(always)]
     pub(crate) fn places(&self, first: usize, last: usize) -> impl Iterator<Item = Unmarked<'_>> {
-        let last = last.min(self.count);
-        let first = first.min(last);
-        // SAFETY: within the `count` places (invariant 1), or behind the last one.
-        let from = unsafe { self.first.cast::<u64>().add(first) };
-        // SAFETY: these places are among the `count` (invariant 1), and mapped while `self` lives. Nobody else writes them, and who reads them expects
-        // anything.
-        let places = unsafe { std::slice::from_raw_parts_mut(from.as_ptr(), last - first) };
-        places.iter_mut().map(|place| Unmarked { place, mark: self.mark })
+        let (all, mark) = (self.first.as_ptr().cast::<u64>(), self.mark);
+        (first..last.min(self.count)).map(move |place| Unmarked { place: all.wrapping_add(place), mark, of: PhantomData })
     }
 
     /// The first of these places that holds the mark; `last` if none does.

@@ -4,16 +4,20 @@
 //! most. Of every range it is known how many of its items are done: they are counted, or their results tell. So if a worker dies, the item at which it died is known, and what it
 //! has left is laid out anew in the next round, which begins when no helper is at work.
 
+mod batch;
 mod block;
 mod help;
 mod inputs;
+mod items;
 mod marks;
 mod memory;
 mod places;
 mod tally;
+mod wide;
+mod work;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use coproc::__private::Parcel;
@@ -26,14 +30,16 @@ use super::task::Cell;
 use super::worker::Run as RunTask;
 use crate::error::{Cause, PoolError};
 use crate::report::Report;
+use batch::open_batch;
 use block::Block;
 use help::{Errand, Supplies};
 
 pub(crate) use block::Scene;
-pub(crate) use help::{Many, One, Work, help};
+pub(crate) use help::help;
 pub(crate) use inputs::{Shape, Taken};
 pub(crate) use marks::{Marks, are_told_apart};
 pub(crate) use memory::{Memory, Spare};
+pub(crate) use work::{Many, One, Work};
 
 /// A call with many items.
 pub(crate) struct Job<M> {
@@ -49,6 +55,8 @@ pub(crate) struct Job<M> {
     pub(super) cell: Arc<Cell<Vec<M>>>,
     /// Where the helpers' tasks are on the board, plus one; 0 if they are not.
     positions: Box<[AtomicU64]>,
+    /// Who may have left an item half done, if anybody has: 0 is nobody.
+    torn_by: AtomicU32,
     course: Mutex<Course<M>>,
 }
 
@@ -130,6 +138,7 @@ impl<M: Message + Send> Job<M> {
             is_attended: AtomicBool::new(is_attended),
             cell,
             positions: (0..helpers).map(|_| AtomicU64::new(0)).collect(),
+            torn_by: AtomicU32::new(0),
             course: Mutex::new(Course { ranges_taken: Some(0), ..Course::default() }),
         });
         if items == 0 {
@@ -279,10 +288,17 @@ impl<M: Message + Send> Job<M> {
         }
         let mut results: Vec<Option<Result<M, PoolError>>> = (0..self.block.plan.items).map(|_| None).collect();
         for (item, error) in course.deaths {
+            if let PoolError::WorkerDied { pid, .. } = error {
+                self.torn_by.store(pid, Ordering::Relaxed);
+            }
             results[item] = Some(Err(error));
         }
         for batch in &course.batches {
-            let opened = help::open_batch(batch, |task, report| {
+            let opened = open_batch(batch, |task, report| {
+                if matches!(report, Report::Panicked { .. }) {
+                    // The dead rather than this process, which stands for all that live.
+                    let _ = self.torn_by.compare_exchange(0, std::process::id(), Ordering::Relaxed, Ordering::Relaxed);
+                }
                 if let Some(result) = results.get_mut(task) {
                     *result = Some(report.settle().map_err(|cause| PoolError::Task { task, cause }));
                 }
@@ -308,6 +324,11 @@ impl<M: Message + Send> Job<M> {
             *range += 1;
         }
         *range > before
+    }
+
+    /// Who may have left an item half done: a worker that died at it, or this process for one that panicked. Known when the call is over.
+    pub(super) fn torn_by(&self) -> Option<u32> {
+        Some(self.torn_by.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
     }
 
     /// Waits for the results in this thread, and settles helpers here while that is quick.
