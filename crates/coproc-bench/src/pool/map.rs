@@ -41,8 +41,8 @@ pub(super) fn run(table: &mut Table, python: &RefCell<Option<Python>>, threads: 
     });
     let names = sides(&mut contest, CASE, MANY, python, threads)?;
     contest.goal(CASE, &names.rayon, 3.0);
-    let rayon_over_a_slice = over_a_slice(&mut contest, threads)?;
-    contest.goal(ARRAY, rayon_over_a_slice, 1.5);
+    let over_a_slice = over_a_slice(&mut contest, threads)?;
+    contest.goal(ARRAY, over_a_slice, 1.5);
     for case in [CASE, ARRAY] {
         contest.goal(case, PROCSPAWN, 1.0 / 30.0);
         contest.goal(case, &names.python, 1.0 / 200.0);
