@@ -45,10 +45,10 @@ use crate::error::{Error, Result, Unfit};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
-use crate::queue::{self, RecvError, RecvTimeoutError, Ring, SendError, TryRecvError, wait_for};
+use crate::queue::{self, RecvError, RecvTimeoutError, Ring, RingTurn, SendError, TryRecvError, Turn, wait_for};
 use crate::ring::{End, Stop};
 use crate::segment::{Kind, Plan, Segment};
-use crate::sync::{Deadline, Patience, SLICE};
+use crate::sync::{Deadline, Patience, SLICE, WaitWord};
 use owners::Owners;
 use shape::{ITEM, Shape};
 
@@ -261,17 +261,13 @@ impl LoanQueue {
 
     /// `None` is an item that was taken and is no buffer.
     fn recv_until(&self, deadline: Deadline) -> Result<Option<Loan>, Stop> {
-        self.ring.wait_for(End::Recv, deadline, || false, |patience| self.pass_out(patience))
+        let turn = RingTurn { ring: &self.ring, end: End::Recv, is_alone: || false };
+        wait_for(&turn, deadline, |patience| self.pass_out(patience))
     }
 
     fn loan_until(&self, len: usize, deadline: Deadline) -> Result<Loan, TryLoanError> {
         let me = self.borrower(len)?;
-        let freed = &self.ring.signals().not_full;
-        // No longer at a time: the receiver that it waits for there may be a stopped one, and here a buffer comes free.
-        let patience = || deadline.slice(SLICE).map_or(Patience::Yield, |time| Patience::Until(Deadline::after(time)));
-        let has_some = || self.owners.is_any_free();
-        let must_wait = || !has_some() && !self.reap(patience());
-        let lent = wait_for(freed, deadline, has_some, must_wait, || self.is_closed(), || false, |_| self.take(len, me));
+        let lent = wait_for(&Buffer { queue: self, deadline }, deadline, |_| self.take(len, me));
         lent.map_err(|stop| if stop == Stop::Wait { TryLoanError::TimedOut } else { LoanError::Closed.into() })
     }
 
@@ -356,6 +352,32 @@ impl LoanQueue {
 unsafe fn slot<'a>(bytes: *mut u8) -> &'a [AtomicU64; 2] {
     // SAFETY: as many bytes, aligned to 8 as every slot is; any bytes are atomics.
     unsafe { &*bytes.cast() }
+}
+
+/// A buffer that is nobody's, to wait for.
+struct Buffer<'a> {
+    queue: &'a LoanQueue,
+    deadline: Deadline,
+}
+
+impl Turn for Buffer<'_> {
+    fn word(&self) -> &WaitWord {
+        &self.queue.ring.signals().not_full
+    }
+
+    fn must_wait(&self) -> bool {
+        // No longer at a time: the receiver that it waits for there may be a stopped one, and here a buffer comes free.
+        let patience = || self.deadline.slice(SLICE).map_or(Patience::Yield, |time| Patience::Until(Deadline::after(time)));
+        !self.has_some() && !self.queue.reap(patience())
+    }
+
+    fn has_some(&self) -> bool {
+        self.queue.owners.is_any_free()
+    }
+
+    fn is_over(&self) -> bool {
+        self.queue.is_closed()
+    }
 }
 
 impl fmt::Debug for LoanQueue {

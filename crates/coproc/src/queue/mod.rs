@@ -17,7 +17,7 @@ pub use iter::{Drain, Iter};
 pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
 pub(crate) use ring::Ring;
 pub(crate) use shape::Shape;
-pub(crate) use waiting::wait_for;
+pub(crate) use waiting::{RingTurn, Turn, wait_for};
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -237,20 +237,15 @@ impl<T: Item> Queue<T> {
             return Ok(0);
         }
         let mut good = 0;
-        let taken = self.ring.wait_for(
-            End::Recv,
-            Deadline::NEVER,
-            || self.segment.is_alone(),
-            |patience| {
-                good = 0;
-                self.pass_out(items.len(), patience, |_, reader| {
-                    if let Some(item) = T::read(reader) {
-                        items[good] = item;
-                        good += 1;
-                    }
-                })
-            },
-        )?;
+        let taken = wait_for(&self.turn(End::Recv), Deadline::NEVER, |patience| {
+            good = 0;
+            self.pass_out(items.len(), patience, |_, reader| {
+                if let Some(item) = T::read(reader) {
+                    items[good] = item;
+                    good += 1;
+                }
+            })
+        })?;
         if taken == good { Ok(taken) } else { Err(RecvError::Corrupted) }
     }
 
@@ -278,9 +273,14 @@ impl<T: Item> Queue<T> {
         }
     }
 
+    /// What a call on this side waits for.
+    fn turn(&self, end: End) -> RingTurn<'_, impl Fn() -> bool> {
+        RingTurn { ring: &self.ring, end, is_alone: || self.segment.is_alone() }
+    }
+
     #[cold]
     fn send_later(&self, items: &[T], deadline: Deadline) -> Result<usize, Stop> {
-        self.ring.wait_again(End::Send, deadline, || self.segment.is_alone(), |patience| self.pass_in(items, patience))
+        waiting::wait_again(&self.turn(End::Send), deadline, |patience| self.pass_in(items, patience))
     }
 
     /// Sends the item if there is room; else says whether there ever will be.
@@ -319,7 +319,7 @@ impl<T: Item> Queue<T> {
 
     #[cold]
     fn land_later(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
-        self.ring.wait_again(End::Recv, deadline, || self.segment.is_alone(), |patience| self.land_one(patience, item))
+        waiting::wait_again(&self.turn(End::Recv), deadline, |patience| self.land_one(patience, item))
     }
 
     /// As [`land`](Self::land), without waiting for one.

@@ -27,20 +27,37 @@ pub(super) fn found_at_once() {
     IN_A_ROW.set(IN_A_ROW.get().saturating_add(1));
 }
 
-/// Tries until it is done, in vain, or too late; sleeps on this word in between. `has_some` is a look that costs little, whether an attempt may find something. `must_wait` says whether
-/// it would find nothing: it is asked before each sleep. `is_alone` says whether nobody is left who could end it: it is asked after each.
+/// What a call waits for.
+pub(crate) trait Turn {
+    /// Where it sleeps.
+    fn word(&self) -> &WaitWord;
+
+    /// Whether an attempt would find nothing: asked before each sleep.
+    fn must_wait(&self) -> bool;
+
+    /// Whether an attempt may find something: a look that costs little.
+    fn has_some(&self) -> bool {
+        !self.must_wait()
+    }
+
+    /// Whether it waits in vain.
+    fn is_over(&self) -> bool;
+
+    /// Whether nobody is left who could end it: asked after each sleep.
+    fn is_alone(&self) -> bool {
+        false
+    }
+}
+
+/// Tries until it is done, in vain, or too late; sleeps in between.
 #[inline]
 pub(crate) fn wait_for<R>(
-    word: &WaitWord,
+    turn: &impl Turn,
     deadline: Deadline,
-    has_some: impl Fn() -> bool,
-    must_wait: impl Fn() -> bool,
-    is_over: impl Fn() -> bool,
-    is_alone: impl Fn() -> bool,
     mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
 ) -> Result<R, Stop> {
     match attempt(Patience::Until(deadline)) {
-        Err(Stop::Wait) => wait_again(word, deadline, has_some, must_wait, is_over, is_alone, attempt),
+        Err(Stop::Wait) => wait_again(turn, deadline, attempt),
         result => {
             found_at_once();
             result
@@ -50,15 +67,12 @@ pub(crate) fn wait_for<R>(
 
 /// As [`wait_for`], after a first attempt that found nothing.
 #[cold]
-fn wait_again<R>(
-    word: &WaitWord,
+pub(super) fn wait_again<R>(
+    turn: &impl Turn,
     deadline: Deadline,
-    has_some: impl Fn() -> bool,
-    must_wait: impl Fn() -> bool,
-    is_over: impl Fn() -> bool,
-    is_alone: impl Fn() -> bool,
     mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
 ) -> Result<R, Stop> {
+    let word = turn.word();
     let mut yields = 0;
     let mut slept = false;
     let mut ticket = None;
@@ -68,38 +82,38 @@ fn wait_again<R>(
         moment = MOMENT;
         pace::note_stream();
     }
-    let mut found = match pace::look_first(|| has_some().then_some(())) {
+    let mut found = match pace::look_first(|| turn.has_some().then_some(())) {
         Some(()) => attempt(Patience::Until(deadline)),
         None => Err(Stop::Wait),
     };
     loop {
         if !matches!(found, Err(Stop::Wait)) {
             if slept {
-                word.pass_on(|| !must_wait());
+                word.pass_on(|| !turn.must_wait());
             }
             return found;
         }
-        if is_over() {
+        if turn.is_over() {
             return Err(Stop::Closed);
         }
         if yields < YIELDS {
             yields += 1;
             std::thread::yield_now();
             (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
-            pace::look_for(LOOKS, || has_some().then_some(()));
+            pace::look_for(LOOKS, || turn.has_some().then_some(()));
             found = attempt(Patience::Until(deadline));
             continue;
         }
         let marked = word.prepare_again(ticket);
         ticket = Some(marked);
-        if !must_wait() || is_over() {
+        if !turn.must_wait() || turn.is_over() {
             found = attempt(Patience::Until(deadline));
             continue;
         }
         let in_time = word.sleep(marked, deadline);
         slept |= in_time;
         // First that nobody is left, then once more what they left. Also by who never sleeps, since its time is over at once.
-        if must_wait() && is_alone() && must_wait() && !is_over() {
+        if turn.must_wait() && turn.is_alone() && turn.must_wait() && !turn.is_over() {
             return Err(Stop::Disconnected);
         }
         if !in_time {
@@ -109,46 +123,33 @@ fn wait_again<R>(
     }
 }
 
+/// The turn of one side of a ring: of who sends when there is room, of who receives when there are items.
+pub(crate) struct RingTurn<'a, A> {
+    pub(crate) ring: &'a Ring,
+    pub(crate) end: End,
+    /// Whether nobody is left on the other side.
+    pub(crate) is_alone: A,
+}
+
+impl<A: Fn() -> bool> Turn for RingTurn<'_, A> {
+    fn word(&self) -> &WaitWord {
+        self.ring.word(self.end)
+    }
+
+    fn must_wait(&self) -> bool {
+        self.ring.must_wait(self.end)
+    }
+
+    fn is_over(&self) -> bool {
+        self.ring.is_over(self.end)
+    }
+
+    fn is_alone(&self) -> bool {
+        (self.is_alone)()
+    }
+}
+
 impl Ring {
-    /// [`wait_for`] the ring to have something for this side: room, or items.
-    pub(crate) fn wait_for<R>(
-        &self,
-        end: End,
-        deadline: Deadline,
-        is_alone: impl Fn() -> bool,
-        attempt: impl FnMut(Patience) -> Result<R, Stop>,
-    ) -> Result<R, Stop> {
-        wait_for(
-            self.word(end),
-            deadline,
-            || !self.must_wait(end),
-            || self.must_wait(end),
-            || self.is_over(end),
-            is_alone,
-            attempt,
-        )
-    }
-
-    /// As [`wait_for`](Self::wait_for), after a first attempt that found nothing.
-    #[cold]
-    pub(super) fn wait_again<R>(
-        &self,
-        end: End,
-        deadline: Deadline,
-        is_alone: impl Fn() -> bool,
-        attempt: impl FnMut(Patience) -> Result<R, Stop>,
-    ) -> Result<R, Stop> {
-        wait_again(
-            self.word(end),
-            deadline,
-            || !self.must_wait(end),
-            || self.must_wait(end),
-            || self.is_over(end),
-            is_alone,
-            attempt,
-        )
-    }
-
     /// Where this side sleeps.
     pub(super) fn word(&self, end: End) -> &WaitWord {
         match end {

@@ -31,3 +31,28 @@ fn with_any<W: Wide>(work: W) -> W::Output {
 fn with_avx2<W: Wide>(work: W) -> W::Output {
     work.run()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Copy)]
+    struct Squares<'a>(&'a [u64]);
+
+    impl Wide for Squares<'_> {
+        type Output = u64;
+
+        #[inline(always)]
+        fn run(self) -> u64 {
+            self.0.iter().fold(0, |sum, n| sum.wrapping_mul(3).wrapping_add(n.wrapping_mul(*n)))
+        }
+    }
+
+    #[test]
+    fn both_give_the_same() {
+        let numbers: Vec<u64> = (0..1001).map(|n| n * 0x9e37_79b9 % 1_000_003).collect();
+        let squares = Squares(&numbers);
+        assert_eq!(run(squares), with_any(squares));
+        assert_eq!(run(squares), squares.run());
+    }
+}

@@ -9,13 +9,13 @@ use std::fmt;
 use std::sync::atomic::{Ordering, fence};
 use std::time::Duration;
 
-use super::waiting::wait_for;
+use super::waiting::{Turn, wait_for};
 use super::{Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::error::Result;
 use crate::liveness::{self, Thread};
 use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
 use crate::ring::{End, Stop};
-use crate::sync::{Deadline, Patience};
+use crate::sync::{Deadline, Patience, WaitWord};
 use ledger::Ledger;
 
 /// A [`Queue`] of tasks, of which each receiver says when it has done one ([`task_done`](Self::task_done)), so that somebody can wait until all are done
@@ -171,19 +171,8 @@ impl<T: Item> JoinableQueue<T> {
     }
 
     fn take_until(&self, deadline: Deadline) -> Result<Option<T>, Stop> {
-        let ring = &self.queue.ring;
         let me = Thread::current().map_err(|_| Stop::Corrupted)?.identity();
-        let must_wait = || ring.must_wait(End::Recv) || self.ledger.place(me).is_none();
-        let is_alone = || self.queue.segment.is_alone();
-        wait_for(
-            &ring.signals().not_empty,
-            deadline,
-            || !must_wait(),
-            must_wait,
-            || ring.is_drained(),
-            is_alone,
-            |patience| self.take(patience),
-        )
+        wait_for(&Task { queue: self, me }, deadline, |patience| self.take(patience))
     }
 
     /// `None` is a task that was taken and is no value of its type: that one is as good as done.
@@ -238,6 +227,30 @@ impl<T: Item> JoinableQueue<T> {
                 return None;
             }
         }
+    }
+}
+
+/// A task, and a place in the ledger to note who has it.
+struct Task<'a, T> {
+    queue: &'a JoinableQueue<T>,
+    me: u64,
+}
+
+impl<T: Item> Turn for Task<'_, T> {
+    fn word(&self) -> &WaitWord {
+        &self.queue.queue.ring.signals().not_empty
+    }
+
+    fn must_wait(&self) -> bool {
+        self.queue.queue.ring.must_wait(End::Recv) || self.queue.ledger.place(self.me).is_none()
+    }
+
+    fn is_over(&self) -> bool {
+        self.queue.queue.ring.is_drained()
+    }
+
+    fn is_alone(&self) -> bool {
+        self.queue.queue.segment.is_alone()
     }
 }
 
