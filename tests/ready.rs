@@ -94,7 +94,8 @@ fn a_sleeper_is_woken_by_each_of_several() {
         }
     }
     go.close();
-    assert_eq!(wait_any(&[&queue, &*event, &process]), 2);
+    // Not the queue: that is at its end too when the other one dies.
+    assert_eq!(wait_any(&[&*event, &process]), 1);
     process.join().unwrap();
 }
 

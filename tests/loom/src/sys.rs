@@ -15,10 +15,12 @@ pub(crate) fn yield_now() {
 /// `membarrier(2)` makes every running thread pass a full barrier at some point within the call. Between the notifier's store and its look there
 /// is a place for one (`compiler_fence`), so whether the barrier falls before it, there, or after it, the outcome is one that two SeqCst
 /// fences allow: this one and that one. Where the kernel refuses the call there is neither.
-pub(crate) fn barrier_everywhere() {
-    if world::step() && !world::get().options.barrier_refused {
+pub(crate) fn barrier_everywhere() -> bool {
+    let is_made = world::step() && !world::get().options.barrier_refused;
+    if is_made {
         world::fence();
     }
+    is_made
 }
 
 /// Points in the model's time, which only passes where a slice of a sleep ends.

@@ -293,15 +293,16 @@ impl World {
     }
 
     #[track_caller]
-    pub(crate) fn wake(&self, address: usize, count: u32) {
+    pub(crate) fn wake(&self, address: usize, count: u32) -> u32 {
         let mut kernel = self.kernel.lock().unwrap();
         self.note("wakes", address, None, None);
-        for _ in 0..count {
-            let Some(index) = kernel.asleep.iter().position(|(on, _)| *on == address) else { return };
+        for woken in 0..count {
+            let Some(index) = kernel.asleep.iter().position(|(on, _)| *on == address) else { return woken };
             if let Some((_, bell)) = kernel.asleep.remove(index) {
                 bell.notify_one();
             }
         }
+        count
     }
 
     /// The kernel takes the mark of life away after the process's last store, and then everybody's slices end.

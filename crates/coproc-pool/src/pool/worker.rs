@@ -165,7 +165,7 @@ impl Worker<'_> {
             if record.finish() {
                 record.waiter.notify_all();
             } else {
-                board.done.notify_one();
+                board.done.notify_first();
             }
         }
         Ok(())
@@ -282,9 +282,8 @@ impl Worker<'_> {
         }
     }
 
-    /// The wake that ended this worker's sleep took the mark of all others away: sets it again, and wakes one of them if there is more to do.
+    /// Wakes another worker that sleeps if there is more to do: several tasks come with one wake.
     fn pass_on(&self, board: &Board, claim: Claim) -> Option<Claim> {
-        board.work.prepare();
         if board.has_work() {
             board.work.notify_one();
         }

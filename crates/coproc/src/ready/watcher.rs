@@ -150,6 +150,10 @@ impl Watcher {
             if nap_any(&words, Deadline::NEVER, slice_for(words.len())) != Some(true) {
                 objects().for_each(Waitable::ask_kernel);
             }
+            if self.changes.load(Ordering::Relaxed) != changes {
+                // A wake may have been for one of those that it watches no more.
+                objects().for_each(Waitable::pass_on);
+            }
         }
     }
 }

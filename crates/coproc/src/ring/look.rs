@@ -32,6 +32,10 @@ impl Waitable for Look {
         self.bell.announce()
     }
 
+    fn pass_on(&self) {
+        self.bell.pass_on();
+    }
+
     fn ask_kernel(&self) {
         self.cut.store(self.bell.other_is_dead(), Ordering::Relaxed);
     }

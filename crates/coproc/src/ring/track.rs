@@ -378,6 +378,11 @@ impl Bell {
         (here.word(), here.mark())
     }
 
+    /// Wakes the thread of this end that sleeps, if there is something for it: the wake may have come to another one.
+    pub(crate) fn pass_on(&self) {
+        self.signals().of(self.end).pass_on(|| self.is_turn());
+    }
+
     /// Whether the end has a slot that it may use: there is room for the sender, or something for the receiver. Impossible positions count as
     /// that: who uses them is told.
     pub(crate) fn is_turn(&self) -> bool {

@@ -27,7 +27,7 @@ const SLICE_AFTER_LONG: Duration = Duration::from_millis(24);
 /// A robust lock. The state table is [`Word`]; all bytes zero is free.
 ///
 /// - Taking it is one exchange of `owner`; giving it back is a plain store of `owner` and a look at `sleepers`. That look needs no fence on
-///   this side, since who goes to sleep has all processors pass one (`WaitWord::prepare_dearly`). Sleeping is rare, giving back is not.
+///   this side, since who goes to sleep sees to it that all processors have passed one (`WaitWord::prepare_dearly`). Sleeping is rare, giving back is not.
 /// - Who goes to sleep marks `sleepers`, looks at `owner` again, and sleeps for a slice. After each slice it looks at the word first, and
 ///   asks the kernel about its owner second.
 /// - Who takes the lock after having slept marks `sleepers` again: the wake that let it go took the mark of the others away.
@@ -163,7 +163,7 @@ impl RawLock {
             if deadline.is_none() {
                 if slices > 0 {
                     // The wake that came too late for this one took the mark of the others away.
-                    self.sleepers.pass_on(|| self.word().is_free());
+                    self.sleepers.pass_on_first(|| self.word().is_free());
                 }
                 return Err(if matches!(patience, Patience::Until(_)) {
                     TryLockError::TimedOut
@@ -198,7 +198,7 @@ impl RawLock {
         let word = poison.map_or(Word::FREE, |culprit| Word::poisoned_by(culprit.word().identity()));
         // Release: pairs with the Acquire in `exchange`; the data written under the lock.
         self.owner.store(word.0, Ordering::Release);
-        self.sleepers.notify_one_cheaply();
+        self.sleepers.notify_first_cheaply();
     }
 
     /// The calling thread, which has the lock, makes all processes of a lease its owner.
@@ -263,7 +263,7 @@ impl RawLock {
         {
             return Ok(None);
         }
-        self.sleepers.notify_one_cheaply();
+        self.sleepers.notify_first_cheaply();
         Ok(Culprit::of(word))
     }
 

@@ -168,7 +168,7 @@ impl Semaphore {
         // Release: pairs with the Acquire in `made`; what the caller did before.
         self.made.fetch_update(Ordering::Release, Ordering::Relaxed, more).map_err(|_| ReleaseError)?;
         if permits == 1 {
-            self.sleepers.notify_one_cheaply();
+            self.sleepers.notify_first_cheaply();
         } else {
             self.sleepers.notify_all();
         }
@@ -186,7 +186,7 @@ impl Semaphore {
                 Ok(None) => {}
                 result => {
                     if slept {
-                        self.sleepers.pass_on(|| self.available() > 0);
+                        self.sleepers.pass_on_first(|| self.available() > 0);
                     }
                     return result?.ok_or(LockError::Corrupted.into());
                 }
@@ -269,7 +269,7 @@ impl Semaphore {
             }
             None => self.beyond.give(index - PLACES, holder),
         }
-        self.sleepers.notify_one_cheaply();
+        self.sleepers.notify_first_cheaply();
     }
 
     #[inline]

@@ -57,12 +57,13 @@ pub(crate) fn wait_any(words: &[(&AtomicU32, u32)], slice: Duration) -> bool {
     }
 }
 
-/// Wakes at most this many sleepers.
+/// Wakes at most this many sleepers, and says how many.
 ///
 /// The moment of danger is before this call: whoever saw the new value may already have unmapped the word. A wake of a word
 /// that is gone, or that is another one by now, is harmless: sleepers look again. The reference keeps it mapped in this process.
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    let _ = futex::wake(word, Flags::empty(), count);
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    // It cannot fail: the word is one.
+    futex::wake(word, Flags::empty(), count).map_or(0, |woken| woken as u32)
 }
 
 /// Wakes all sleepers.

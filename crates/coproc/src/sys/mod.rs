@@ -54,9 +54,9 @@ pub(crate) unsafe trait ZeroPages {}
 const MEMBARRIER_GLOBAL_EXPEDITED: libc::c_int = 1 << 1;
 const MEMBARRIER_REGISTER_GLOBAL_EXPEDITED: libc::c_int = 1 << 2;
 
-fn membarrier(command: libc::c_int) {
+fn membarrier(command: libc::c_int) -> bool {
     // SAFETY: takes no memory of ours. Where it is refused, nothing happens.
-    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) };
+    unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
 }
 
 /// This process takes part in [`barrier_everywhere`] from now on. Inherited over a fork.
@@ -70,9 +70,9 @@ pub(crate) fn take_part_in_barriers() {
 }
 
 /// Every running thread of every process that takes part passes a full memory barrier between the begin and the end of this call
-/// (`membarrier(2)`); threads that do not run have passed one when they were taken off their processor.
-pub(crate) fn barrier_everywhere() {
-    membarrier(MEMBARRIER_GLOBAL_EXPEDITED);
+/// (`membarrier(2)`); threads that do not run have passed one when they were taken off their processor. `false` where that is refused.
+pub(crate) fn barrier_everywhere() -> bool {
+    membarrier(MEMBARRIER_GLOBAL_EXPEDITED)
 }
 
 /// Random bytes (`getrandom(2)`).

@@ -34,7 +34,7 @@ impl Shared {
     }
 
     /// Takes one of several things, as the semaphore and the queue do.
-    fn take(&self) {
+    fn take(&self, dearly: bool) {
         let mut slept = false;
         loop {
             let less = |count: u32| count.checked_sub(1);
@@ -44,7 +44,7 @@ impl Shared {
                 }
                 return;
             }
-            let ticket = self.word.prepare();
+            let ticket = if dearly { self.word.prepare_dearly() } else { self.word.prepare() };
             if self.is_true() {
                 continue;
             }
@@ -100,7 +100,7 @@ fn one_is_notified_cheaply_who_prepared_dearly() {
 fn two_things_given_by_one_reach_two_sleepers() {
     model(Options::new(3).preemptions(2), || {
         let shared = Arc::new(Shared::default());
-        let sleepers = beside(&shared, [process(2), process(3)], |shared, _| shared.take());
+        let sleepers = beside(&shared, [process(2), process(3)], |shared, _| shared.take(false));
         for _ in 0..2 {
             shared.condition.fetch_add(1, Ordering::Release);
             shared.word.notify_one();
@@ -113,11 +113,41 @@ fn two_things_given_by_one_reach_two_sleepers() {
 fn two_things_given_by_two_reach_two_sleepers() {
     model(Options::new(3).preemptions(2), || {
         let shared = Arc::new(Shared::default());
-        let sleepers = beside(&shared, [process(2), process(3)], |shared, _| shared.take());
+        let sleepers = beside(&shared, [process(2), process(3)], |shared, _| shared.take(false));
         together(&shared, [process(4)], |shared, _| {
             shared.condition.fetch_add(1, Ordering::Release);
             shared.word.notify_one();
         });
         assert_eq!(sleepers.map(Running::join), [true; 2]);
+    });
+}
+
+/// The one that notifies finds nobody asleep at the second time, or somebody again.
+#[test]
+fn two_things_reach_one_who_sleeps_for_each() {
+    for dearly in [false, true] {
+        model(Options::new(3).preemptions(4), move || {
+            let shared = Arc::new(Shared::default());
+            let [sleeper] = beside(&shared, [process(2)], move |shared, _| (0..2).for_each(|_| shared.take(dearly)));
+            for _ in 0..2 {
+                shared.condition.fetch_add(1, Ordering::Release);
+                shared.word.notify_one_cheaply();
+            }
+            sleeper.join();
+        });
+    }
+}
+
+/// Who finds nobody asleep takes the mark away, and not that of one who has come meanwhile.
+#[test]
+fn two_who_give_and_one_who_takes_twice() {
+    model(Options::new(3).preemptions(3), || {
+        let shared = Arc::new(Shared::default());
+        let [sleeper] = beside(&shared, [process(2)], |shared, _| (0..2).for_each(|_| shared.take(true)));
+        together(&shared, [process(3)], |shared, _| {
+            shared.condition.fetch_add(1, Ordering::Release);
+            shared.word.notify_one_cheaply();
+        });
+        sleeper.join();
     });
 }

@@ -28,10 +28,8 @@ pub(crate) fn wait_any(_: &[(&AtomicU32, u32)], _: Duration) -> bool {
 }
 
 #[track_caller]
-pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    if world::step() {
-        world::get().wake((&raw const *word).addr(), count);
-    }
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    if world::step() { world::get().wake((&raw const *word).addr(), count) } else { 0 }
 }
 
 #[track_caller]
