@@ -18,6 +18,10 @@ macro_rules! waits {
             fn announce(&self) -> (&AtomicU32, u32) {
                 self.inside.announce()
             }
+
+            fn pass_on(&self) {
+                self.inside.pass_on();
+            }
         }
 
         impl $end {

@@ -50,6 +50,11 @@ impl<S> Way<S> {
         self.bell.announce()
     }
 
+    /// Wakes another sleeper at this side, if there is something for it.
+    pub(super) fn pass_on(&self) {
+        self.bell.pass_on();
+    }
+
     /// What waits for it in the place of a thread; the ring lies in this segment.
     pub(super) fn look(&self, segment: Segment) -> Look {
         Look::new(self.bell, segment)

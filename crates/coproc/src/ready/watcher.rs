@@ -129,12 +129,17 @@ impl Watcher {
     }
 
     fn run(&self) {
+        let mut before: Vec<Arc<Entry>> = Vec::new();
         loop {
             // Acquire: pairs with the Release in `change`. Read before the entries: a change that they do not show ends the sleep.
             let changes = self.changes.load(Ordering::Acquire);
             // Acquire: pairs with the Release in `arm`.
             let armed = |entry: &&Arc<Entry>| entry.armed.load(Ordering::Acquire);
             let entries: Vec<_> = lock(&self.entries).iter().filter(armed).map(Arc::clone).collect();
+            // A wake may have come to this thread for what it watches no more.
+            let is_left = |old: &&Arc<Entry>| !entries.iter().any(|entry| Arc::ptr_eq(entry, old));
+            before.iter().filter(is_left).for_each(|old| old.object.pass_on());
+            before.clear();
             if entries.is_empty() {
                 futex::wait_forever(&self.changes, changes);
                 continue;
@@ -150,10 +155,7 @@ impl Watcher {
             if nap_any(&words, Deadline::NEVER, slice_for(words.len())) != Some(true) {
                 objects().for_each(Waitable::ask_kernel);
             }
-            if self.changes.load(Ordering::Relaxed) != changes {
-                // A wake may have been for one of those that it watches no more.
-                objects().for_each(Waitable::pass_on);
-            }
+            before = entries;
         }
     }
 }

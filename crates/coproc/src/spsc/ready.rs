@@ -21,6 +21,10 @@ impl<T: Item, S: Side> Ring<T, S> {
     fn announce(&self) -> (&AtomicU32, u32) {
         (self.track.here().word(), self.track.here().mark())
     }
+
+    fn pass_on(&self) {
+        self.look().pass_on();
+    }
 }
 
 macro_rules! waits {
@@ -33,6 +37,10 @@ macro_rules! waits {
 
             fn announce(&self) -> (&AtomicU32, u32) {
                 self.0.announce()
+            }
+
+            fn pass_on(&self) {
+                self.0.pass_on();
             }
 
             fn ask_kernel(&self) {

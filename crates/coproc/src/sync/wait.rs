@@ -14,16 +14,21 @@ pub(crate) const SLICE: Duration = Duration::from_millis(20);
 /// WAIT in bit 0, SURE in bit 1, WAKING in bit 2, a sequence number in the rest. Zero is ready. There are no counts, so a dead sleeper costs one wake.
 ///
 /// - Sleeper: [`prepare`](Self::prepare) (sets WAIT, takes WAKING away), look at the condition once more, sleep.
-/// - Notifier: make the condition true, then [`notify_one`](Self::notify_one) (if WAIT is set: counts up and sets WAKING, wakes; if nobody slept, takes all three away).
+/// - Notifier: make the condition true, then [`notify_one`](Self::notify_one) (if WAIT is set: counts up and sets WAKING, wakes; if fewer slept than it
+///   would have woken, takes all three away).
 ///
 /// Both sides have a SeqCst fence between their store and their look, so at least one of them sees the other's store. The count makes
 /// a sleeper that looked before the notification not go to sleep after it.
 ///
-/// WAIT stays as long as anybody sleeps. A notifier that has found nobody to wake takes it away, but only from the very value that it has made: who has
+/// WAIT stays as long as anybody sleeps. A notifier that has found nobody more to wake takes it away, but only from the very value that it has made: who has
 /// announced itself before that does not go to sleep on an older value, and who has after that has taken WAKING from it. (Sleepers do not count: many who come
 /// at once would keep each other from sleeping.)
 ///
 /// Who was woken, and waits no more, may leave something for others: it calls `pass_on`, which wakes one of them if so.
+///
+/// Words of what one at a time can have (`notify_first`) are another case: there the first wake takes WAIT away, and until somebody has set it again no notifier wakes
+/// anybody. So whoever has slept there sets it again in all cases, and asks whether there is something for others: `pass_on_first`, or `mark` by who has what will be
+/// given back later.
 ///
 /// SURE says that WAIT has been there without a break since before a barrier of all processors (`prepare_dearly`): that is dear, and who finds
 /// SURE can do without.
@@ -67,6 +72,8 @@ impl WaitWord {
         // this crate pass a full barrier now. A notifier that passed it before its look at WAIT sees WAIT; one that passed it after has
         // stored its condition before, so the caller's next look sees that.
         if !sys::barrier_everywhere() {
+            // SeqCst: at least for those who notify with a fence of their own.
+            fence(Ordering::SeqCst);
             return Ticket(seen);
         }
         // Release: pairs with the Acquire in `mark`; what the barrier has made visible here. From this very value: else the mark may have been away meanwhile, and
@@ -98,7 +105,7 @@ impl WaitWord {
     /// Says that there may be sleepers, for the next notifier; the value to sleep on.
     pub(crate) fn mark(&self) -> u32 {
         loop {
-            // Acquire, here and below: pairs with the Release that sets SURE.
+            // Acquire, here and below: pairs with the Release that sets SURE, and that of a notifier's exchange.
             let seen = self.0.load(Ordering::Acquire);
             let marked = (seen | WAIT) & !WAKING;
             if marked == seen || self.0.compare_exchange_weak(seen, marked, Ordering::Acquire, Ordering::Relaxed).is_ok() {

@@ -33,7 +33,7 @@ impl Shared {
         self.condition.store(1, Ordering::Release);
     }
 
-    /// Takes one of several things, as the semaphore and the queue do.
+    /// Takes one of several things, as the queue does.
     fn take(&self, dearly: bool) {
         let mut slept = false;
         loop {
