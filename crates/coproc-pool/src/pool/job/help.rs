@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use coproc::{Error, Message, Reader, Result};
 
 use super::batch::Batch;
-use super::block::{Block, Inputs, Plan, integer};
+use super::block::{Block, Inputs, Plan};
 use super::inputs::Packed;
+use super::integer;
 use super::items::run_range;
 use super::memory::Memory;
 use super::work::Work;

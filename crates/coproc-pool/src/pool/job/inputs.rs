@@ -7,7 +7,8 @@ use std::ops::{Range, RangeInclusive};
 use coproc::__private::{Handle, Parcel, Segment};
 use coproc::{Error, FrozenArray, Message, Reader, Result, Writer};
 
-use super::block::{self, Block, Inputs, Plan, Scene, integer};
+use super::block::{self, Block, Inputs, Plan, Scene};
+use super::integer;
 use super::marks::{self, Marks};
 use super::memory::Spare;
 

@@ -25,13 +25,15 @@ use std::sync::atomic::{AtomicU64, Ordering, compiler_fence};
 use coproc::__private::Segment;
 use coproc::{Plain, SharedArray};
 
+use super::integer;
+
 /// How many places are filled at once: they are in the processor's nearest cache when the results are stored.
 pub(crate) const STRETCH: usize = 256;
 
 /// Whether results of this type can be told from a mark, and `R`, what the function returns, is always one.
-pub(crate) fn are_told_apart<T, R>() -> bool {
-    let numbers = [TypeId::of::<u64>(), TypeId::of::<i64>(), TypeId::of::<usize>(), TypeId::of::<isize>(), TypeId::of::<f64>()];
-    size_of::<T>() == 8 && typeid::of::<T>() == typeid::of::<R>() && numbers.contains(&typeid::of::<T>())
+pub(crate) fn are_told_apart<T: 'static, R>() -> bool {
+    let is_number = integer::is::<T>() || TypeId::of::<T>() == TypeId::of::<f64>();
+    size_of::<T>() == 8 && is_number && TypeId::of::<T>() == typeid::of::<R>()
 }
 
 /// A mark for a call.

@@ -8,6 +8,7 @@ mod batch;
 mod block;
 mod help;
 mod inputs;
+mod integer;
 mod items;
 mod marks;
 mod memory;
