@@ -14,6 +14,7 @@ mod board;
 mod identity;
 mod lease;
 mod lifeline;
+mod names;
 mod registry;
 
 pub use identity::known_identity;

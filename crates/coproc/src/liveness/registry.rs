@@ -1,8 +1,7 @@
 //! The family's registry file, this process's membership in it, and which memory belongs to which family.
 //!
 //! The registry is a memory file. Byte 2^62 + identity is locked by the living process of that identity, through a description that is never
-//! mapped. Its first MiB is an advisory table {identity, pid}, read only to name a dead owner in a message; behind it come the family's number and its
-//! [`Board`].
+//! mapped. It begins with the [names]; behind them come the family's number and its [`Board`].
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,14 +10,13 @@ use std::sync::{Arc, Once, OnceLock};
 
 use super::board::{self, Board};
 use super::identity::{draw, forget_thread, known_identity, publish};
+use super::names;
 use crate::sys::{self, fork::ForkLock};
 
 const FIRST_BYTE: u64 = 1 << 62;
-const NAMES: u64 = 1 << 16;
-const NAME_SIZE: u64 = 16;
 
 /// Where the family's number and the board are.
-const BOARD: u64 = NAMES * NAME_SIZE;
+const BOARD: u64 = names::SIZE;
 
 /// A family's registry.
 #[derive(Debug)]
@@ -152,14 +150,7 @@ impl Registry {
 
     /// The pid that the process of this identity noted, also after its death; 0 if it is not known (any more).
     pub(crate) fn pid_of(&self, identity: u64) -> u32 {
-        let mut name = [0; NAME_SIZE as usize];
-        let read = sys::file::read_at(self.file(), &mut name, identity % NAMES * NAME_SIZE);
-        let (noted, pid) = name.split_at(8);
-        if read.is_ok() && noted == identity.to_ne_bytes() {
-            pid.iter().rev().skip(4).fold(0, |n, &b| n << 8 | u32::from(b))
-        } else {
-            0
-        }
+        names::pid_of(self.file(), identity)
     }
 
     /// Where deaths are told; `None` if it cannot be mapped.
@@ -184,10 +175,7 @@ impl Registry {
 
     /// Notes the pid that goes with an identity.
     pub(super) fn note(&self, identity: u64, pid: u32) -> io::Result<()> {
-        let mut name = [0; NAME_SIZE as usize];
-        name[..8].copy_from_slice(&identity.to_ne_bytes());
-        name[8..].copy_from_slice(&u64::from(pid).to_le_bytes());
-        sys::file::write_at(self.file(), &name, identity % NAMES * NAME_SIZE)
+        names::note(self.file(), identity, pid)
     }
 }
 
