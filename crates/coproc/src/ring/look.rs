@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use super::track::Bell;
+use super::bell::Bell;
 use crate::ready::Waitable;
 use crate::segment::Segment;
 

@@ -1,10 +1,11 @@
 //! What ties an end of a ring to the other one: who has it, whether the other is still there, and waiting for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::control::End;
 use super::stop::Stop;
-use super::track::{End, Side, Track};
+use super::track::{Side, Track};
 use crate::liveness::{self, Lifeline, Socket, Thread};
 use crate::sync::{Deadline, SLICE, pace};
 use crate::sys;
@@ -27,10 +28,9 @@ const MOMENT: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Tether {
     lifeline: Lifeline,
-    /// Identity of the process that has this end: a forked child that has a copy of it has not.
-    holder: u64,
-    /// Whether this process has let it go: it closed it, or gave it to another.
-    gone: AtomicBool,
+    /// Identity of the process that has this end: a forked child that has a copy of it has not. Nobody, when this process has let it go: it closed it, or gave
+    /// it to another.
+    holder: AtomicU64,
     /// Whether the other end is known to have died.
     cut: AtomicBool,
     /// When who never waits asks next whether it has, by the coarse clock: the exact one would be most of what such a call takes.
@@ -40,25 +40,25 @@ pub(crate) struct Tether {
 impl Tether {
     pub(crate) fn new(lifeline: Lifeline) -> Self {
         let holder = Thread::current().map_or(NOBODY, Thread::identity);
-        Self { lifeline, holder, gone: AtomicBool::new(false), cut: AtomicBool::new(false), next_question: Duration::ZERO }
+        Self { lifeline, holder: AtomicU64::new(holder), cut: AtomicBool::new(false), next_question: Duration::ZERO }
     }
 
     /// The identity of the process that has the end.
     #[inline]
     pub(crate) fn holder(&self) -> u64 {
-        self.holder
+        self.holder.load(Ordering::Relaxed)
     }
 
     /// Whether this process has the end.
     #[inline]
     pub(crate) fn is_mine(&self) -> bool {
-        self.holder == liveness::known_identity() && !self.gone.load(Ordering::Relaxed)
+        self.holder() == liveness::known_identity()
     }
 
     /// The process has the end no more. `false` if it had not before either.
     pub(crate) fn let_go(&self) -> bool {
         // Relaxed: of several threads one does it, and what it does then is under the locks of what it closes or gives.
-        self.is_mine() && !self.gone.swap(true, Ordering::Relaxed)
+        self.holder.compare_exchange(liveness::known_identity(), NOBODY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     /// What goes to the process that gets the end; `None` if this one has it no more. Nothing of it stays here: the other end must see when

@@ -1,14 +1,5 @@
 //! The ring in shared memory between one sender and one receiver. No types here but bytes, no locks, and no waiting.
 //!
-//! ```text
-//! + 0     sent: how many slots the sender has filled, ever      (one cache line, and the next left empty)
-//! + 128   received: how many the receiver has freed, ever
-//! + 256   not_empty, not_full; closed by the sender, by the receiver (4 bytes each); who has the sender, the receiver (8 bytes each)
-//! + 384   slot 0, slot 1, ...
-//! ```
-//!
-//! Each end writes one of the two positions and reads the other. All zero is an empty ring.
-//!
 //! What a death leaves: who dies before it has stored its position has sent, or received, nothing; who dies after that has.
 
 #![allow(unsafe_code)]
@@ -16,41 +7,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
-use crate::liveness;
+use super::ahead::ask_for_line_behind;
+use super::bell::Bell;
+use super::control::{Control, End, Position, SLOTS};
 use crate::sync::WaitWord;
-
-/// From the start of the ring to the first slot, in bytes.
-const SLOTS: usize = size_of::<Control>();
-
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Position(AtomicU64);
-
-#[derive(Debug)]
-#[repr(C, align(128))]
-struct Signals {
-    not_empty: WaitWord,
-    not_full: WaitWord,
-    closed: [AtomicU32; 2],
-    /// The identities of the processes that have the ends; 0 while an end is on its way.
-    holders: [AtomicU64; 2],
-}
-
-#[derive(Debug)]
-#[repr(C)]
-struct Control {
-    positions: [Position; 2],
-    signals: Signals,
-}
-
-/// Which end of a ring, or side of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Send = 0,
-    Recv = 1,
-}
 
 /// An end as a type, so that what only one of them needs costs the other nothing.
 pub(crate) trait Side: fmt::Debug {
@@ -77,13 +39,25 @@ impl Side for Receives {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Impossible;
 
+/// Where an end's next slot lies, which is known to be the end's: to write or to read as many bytes as it has, before it is passed.
+#[derive(Debug)]
+pub(crate) struct Slot(*mut u8);
+
+impl Slot {
+    #[inline]
+    pub(crate) fn at(self) -> *mut u8 {
+        self.0
+    }
+}
+
 /// One end's view of the ring.
 ///
 /// 1. `control` is the start of `size(capacity, stride)` bytes, mapped as long as the segment beside which this is kept.
 /// 2. Slots lie at `SLOTS + index * stride`, for index below `capacity`: inside, and aligned to 128 at index 0. `end` is where the last one ends.
-/// 3. `position` is what this end has stored last, `next` the slot of index `position % capacity`.
+/// 3. `position` is what this end has stored last, `next` the slot of index `position % capacity`, or, for the first slot, `end`.
 /// 4. The slots from `position` to `limit`, at most `capacity`, are this end's: the other end has passed them. They only become more until this
 ///    end passes some: a position that goes back, as only a hostile peer's does, takes none away.
+/// 5. The slots from `next` to `run`, the run, are some of these, and lie in one piece. So who goes one by one compares nothing but `next` with `run`.
 #[derive(Debug)]
 pub(crate) struct Track<S> {
     control: NonNull<Control>,
@@ -92,6 +66,7 @@ pub(crate) struct Track<S> {
     position: u64,
     limit: u64,
     next: *mut u8,
+    run: *mut u8,
     end: *mut u8,
     side: PhantomData<fn() -> S>,
 }
@@ -122,11 +97,13 @@ impl<S: Side> Track<S> {
     pub(crate) unsafe fn new(at: NonNull<u8>, capacity: usize, stride: usize) -> Result<Self, Impossible> {
         let first = at.as_ptr().wrapping_add(SLOTS);
         let end = first.wrapping_add(capacity * stride);
-        let mut track = Self { control: at.cast(), capacity, stride, position: 0, limit: 0, next: first, end, side: PhantomData };
+        let mut track =
+            Self { control: at.cast(), capacity, stride, position: 0, limit: 0, next: first, run: first, end, side: PhantomData };
         // Acquire: pairs with the Release in `pass`, in the process that had this end before.
         track.position = track.positions()[Self::END as usize].0.load(Ordering::Acquire);
         track.limit = track.position;
         track.next = first.wrapping_add((track.position % capacity as u64) as usize * stride);
+        track.run = track.next;
         track.look()?;
         Ok(track)
     }
@@ -208,14 +185,23 @@ impl<S: Side> Track<S> {
         [(from, before), (self.first(), count - before)]
     }
 
-    /// Where this end's next slot lies.
+    /// This end's next slot, if it is in the run.
+    #[inline]
+    pub(crate) fn near(&self) -> Option<Slot> {
+        (self.next != self.run).then_some(Slot(self.next))
+    }
+
+    /// This end's next slot; the run goes on from there with all that is known to be this end's.
     ///
     /// # Panics
-    /// If none is known to be this end's.
+    /// If none is known to be.
     #[inline]
-    pub(crate) fn next_slot(&self) -> *mut u8 {
+    pub(crate) fn run_on(&mut self) -> Slot {
         assert!(self.known() > 0);
-        self.next
+        self.next = self.step(0);
+        let room = self.end.addr() - self.next.addr();
+        self.run = self.next.wrapping_add((self.known() * self.stride).min(room));
+        Slot(self.next)
     }
 
     #[inline]
@@ -243,8 +229,28 @@ impl<S: Side> Track<S> {
     #[inline]
     pub(crate) fn pass(&mut self, count: usize) {
         assert!(count <= self.known());
-        self.position = self.position.wrapping_add(count as u64);
         self.next = self.step(count);
+        self.run = self.next;
+        self.publish(count);
+    }
+
+    /// As [`pass`](Self::pass), of the first slot of the run.
+    ///
+    /// # Panics
+    /// If there is none, as there never is where slots have no bytes.
+    #[inline]
+    pub(crate) fn pass_near(&mut self) {
+        assert!(self.next != self.run);
+        if Self::END == End::Send {
+            ask_for_line_behind(self.next);
+        }
+        self.next = self.next.wrapping_add(self.stride);
+        self.publish(1);
+    }
+
+    #[inline]
+    fn publish(&mut self, count: usize) {
+        self.position = self.position.wrapping_add(count as u64);
         // Release: pairs with the Acquire in `usable`; the items' bytes are written, or have been read.
         self.positions()[Self::END as usize].0.store(self.position, Ordering::Release);
         self.there().notify_one_cheaply();
@@ -266,17 +272,18 @@ impl<S: Side> Track<S> {
     /// # Safety
     /// It is used no longer than the ring is mapped.
     pub(crate) unsafe fn bell(&self) -> Bell {
-        Bell { control: self.control, capacity: self.capacity, end: Self::END }
+        // SAFETY: as the caller says.
+        unsafe { Bell::new(self.control, self.capacity, Self::END) }
     }
 
     /// From now on this process, of this identity, has the end.
     pub(crate) fn hold(&self, holder: u64) {
-        self.control().signals.holders[Self::END as usize].store(holder, Ordering::Relaxed);
+        self.control().signals.hold(Self::END, holder);
     }
 
     /// The end is on its way to another process.
     pub(crate) fn let_go(&self) {
-        self.hold(0);
+        self.control().signals.hold(Self::END, 0);
     }
 
     /// Whether the process that had the other end last has died, and had it to its death. Asks the kernel.
@@ -286,10 +293,7 @@ impl<S: Side> Track<S> {
 
     /// This end is done.
     pub(crate) fn close(&self) {
-        // Release: pairs with the Acquire in `is_closed`; whatever was sent before.
-        self.control().signals.closed[Self::END as usize].store(1, Ordering::Release);
-        self.here().notify_all();
-        self.there().notify_all();
+        self.control().signals.close(Self::END);
     }
 
     /// Whether this end has said that it is done.
@@ -301,102 +305,6 @@ impl<S: Side> Track<S> {
     /// Whether this end sends, and the receiver has said that it is done.
     #[inline]
     pub(crate) fn sends_in_vain(&self) -> bool {
-        // Relaxed: a sender looks at nothing that the receiver has written before.
-        S::END == End::Send && self.control().signals.closed[End::Recv as usize].load(Ordering::Relaxed) != 0
-    }
-}
-
-impl Signals {
-    /// Whether the process that had this end last has died, and had it to its death.
-    fn holder_is_dead(&self, end: End) -> bool {
-        let word = &self.holders[end as usize];
-        let holder = word.load(Ordering::Relaxed);
-        // Strange bits are nobody's identity. If the word is still the same after the death, its last store was not to give the end away: the
-        // kernel says that it is dead after all its stores.
-        holder != 0
-            && holder <= liveness::LARGEST
-            && !liveness::is_alive((&raw const *word).cast(), holder)
-            && word.load(Ordering::Relaxed) == holder
-    }
-
-    /// Where this end sleeps.
-    #[inline]
-    fn of(&self, end: End) -> &WaitWord {
-        if end == End::Send { &self.not_full } else { &self.not_empty }
-    }
-
-    #[inline]
-    fn is_closed_by(&self, end: End) -> bool {
-        // Acquire: pairs with the Release in `close`; a look at the positions after this sees all that was sent.
-        self.closed[end as usize].load(Ordering::Acquire) != 0
-    }
-}
-
-/// What a thread can do at an end while another thread has the track.
-///
-/// `control` is mapped as long as this is used.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Bell {
-    control: NonNull<Control>,
-    capacity: usize,
-    end: End,
-}
-
-// SAFETY: it points to atomics that all threads and processes may reach.
-unsafe impl Send for Bell {}
-// SAFETY: as above.
-unsafe impl Sync for Bell {}
-
-impl Bell {
-    fn control(&self) -> &Control {
-        // SAFETY: it is mapped, as `Track::bell`'s caller said; any bytes are a `Control`.
-        unsafe { self.control.as_ref() }
-    }
-
-    fn signals(&self) -> &Signals {
-        &self.control().signals
-    }
-
-    /// Wakes the thread of this end that sleeps.
-    pub(crate) fn ring(&self) {
-        self.signals().of(self.end).notify_all();
-    }
-
-    /// Whether the other end has said that it is done.
-    pub(crate) fn is_closed_there(&self) -> bool {
-        self.signals().is_closed_by(self.end.other())
-    }
-
-    /// Whether the process that has the other end has died. Asks the kernel.
-    pub(crate) fn other_is_dead(&self) -> bool {
-        self.signals().holder_is_dead(self.end.other())
-    }
-
-    /// Announces a sleeper at this end: where it sleeps, and on which value.
-    pub(crate) fn announce(&self) -> (&AtomicU32, u32) {
-        let here = self.signals().of(self.end);
-        (here.word(), here.mark())
-    }
-
-    /// Wakes the thread of this end that sleeps, if there is something for it: the wake may have come to another one.
-    pub(crate) fn pass_on(&self) {
-        self.signals().of(self.end).pass_on(|| self.is_turn());
-    }
-
-    /// Whether the end has a slot that it may use: there is room for the sender, or something for the receiver. Impossible positions count as
-    /// that: who uses them is told.
-    pub(crate) fn is_turn(&self) -> bool {
-        // Acquire: pairs with the Release in `pass`, so that who asks after a wake sees what woke it.
-        let [sent, received] = self.control().positions.each_ref().map(|position| position.0.load(Ordering::Acquire));
-        match self.end {
-            End::Send => sent.wrapping_sub(received) != self.capacity as u64,
-            End::Recv => sent != received,
-        }
-    }
-}
-
-impl End {
-    pub(crate) fn other(self) -> Self {
-        if self == Self::Send { Self::Recv } else { Self::Send }
+        S::END == End::Send && self.control().signals.is_abandoned_by(End::Recv)
     }
 }

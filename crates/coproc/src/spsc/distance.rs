@@ -1,7 +1,7 @@
 //! How far an end keeps behind the other one.
 
-/// So many slots at once are far enough.
-const FEW: usize = 16;
+/// So many bytes at once are far enough: eight cache lines.
+const FAR: usize = 512;
 
 /// After so many looks in a row that found few slots, but found them at once, an end pauses: at first, and at most.
 const SOON: u32 = 8;
@@ -13,10 +13,12 @@ const PAUSES: u32 = 50;
 /// Notices that an end has come close to the other.
 ///
 /// Where items come in a stream, an end close behind the other takes the same cache lines from it at every slot, and both are several times slower than with some
-/// distance. So who finds few slots, time after time, and without having to wait for them, pauses for a moment. If that has brought no more, this is no stream, and it pauses
+/// distance. So who finds few bytes, time after time, and without having to wait for them, pauses for a moment. If that has brought no more, this is no stream, and it pauses
 /// ever more seldom.
 #[derive(Debug)]
 pub(super) struct Distance {
+    /// So many slots are far enough.
+    far: usize,
     /// How many more such looks there may be before the next pause.
     left: u32,
     /// How many there were before the last one.
@@ -24,14 +26,15 @@ pub(super) struct Distance {
 }
 
 impl Distance {
-    pub(super) const fn new() -> Self {
-        Self { left: SOON, grace: SOON }
+    /// Of a ring whose slots have so many bytes.
+    pub(super) const fn new(stride: usize) -> Self {
+        Self { far: if stride == 0 { FAR } else { FAR.div_ceil(stride) }, left: SOON, grace: SOON }
     }
 
     /// Whether an end that has found so many slots at once goes on with them. Else it pauses first.
     #[inline]
     pub(super) fn is_kept(&mut self, found: usize) -> bool {
-        if found >= FEW {
+        if found >= self.far {
             self.left = self.grace;
             return true;
         }
@@ -45,7 +48,7 @@ impl Distance {
 
     /// Takes note of how many slots there were after a pause.
     pub(super) fn paused(&mut self, found: usize) {
-        self.grace = if found >= FEW { SOON } else { (2 * self.grace).min(LATE) };
+        self.grace = if found >= self.far { SOON } else { (2 * self.grace).min(LATE) };
         self.left = self.grace;
     }
 }

@@ -18,7 +18,7 @@ use crate::error::{self, Error};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Lifeline;
 use crate::message::{Item, Reader, Writer};
-use crate::ring::{Sends, Side, Stop, Tether, Track};
+use crate::ring::{Sends, Side, Slot, Stop, Tether, Track};
 use crate::segment::{Kind, Plan, Segment};
 use crate::sync::Deadline;
 
@@ -87,7 +87,7 @@ impl<T: Item, S: Side> Ring<T, S> {
             return Err(Error::Corrupted);
         }
         track.hold(tether.holder());
-        Ok(Self { track, tether, segment, distance: Distance::new(), of: PhantomData })
+        Ok(Self { track, tether, segment, distance: Distance::new(T::SIZE), of: PhantomData })
     }
 
     /// Gives the end away. One that was given away already leaves nothing that could be read.
@@ -119,9 +119,22 @@ impl<T: Item, S: Side> Ring<T, S> {
         match self.tether.ready(&mut self.track, want) {
             Ok(usable) if self.distance.is_kept(usable) => Ok(usable),
             Ok(_) => self.fall_behind(),
-            Err(Stop::Wait) => self.tether.wait_slow(&mut self.track, want, want + 1, deadline),
+            // However many come at once: it is `distance` that keeps off a stream.
+            Err(Stop::Wait) => self.tether.wait_slow(&mut self.track, want, usize::MAX, deadline),
             Err(stop) => Err(stop),
         }
+    }
+
+    /// The next slot, if it is known to be this end's, and of use.
+    #[inline]
+    fn near(&self) -> Option<Slot> {
+        self.track.near().filter(|_| self.tether.may_use(&self.track))
+    }
+
+    /// Passes the slot that was near, or that a run has begun with.
+    #[inline]
+    fn pass_one(&mut self) {
+        if T::SIZE == 0 { self.track.pass(1) } else { self.track.pass_near() }
     }
 
     /// Whether so many slots are known to be this end's, and of use.
@@ -141,10 +154,15 @@ impl<T: Item, S: Side> Ring<T, S> {
 
     /// Waits for a slot, and says how many there are, at most so many.
     fn wait_for_some(&mut self, most: usize) -> Result<usize, Stop> {
-        let known = self.wait(1, Deadline::NEVER)?;
         // What has been passed since the last look counts too.
-        let usable = if known < most { self.track.look()? } else { known };
-        Ok(usable.min(most))
+        if self.track.known() < most && self.tether.may_use(&self.track) {
+            match self.track.look()? {
+                0 => {}
+                usable if self.distance.is_kept(usable) => return Ok(usable.min(most)),
+                _ => return Ok(self.fall_behind()?.min(most)),
+            }
+        }
+        Ok(self.wait(1, Deadline::NEVER)?.min(most))
     }
 
     /// The next slots, lent as long as the end is this process's: a forked child that has a copy of a loan has nothing.

@@ -9,7 +9,7 @@ use super::Ring;
 use crate::message::{Item, Landing, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{RecvError, RecvTimeoutError, TryRecvError};
-use crate::ring::{End, Receives, Stop};
+use crate::ring::{End, Receives, Slot, Stop};
 use crate::sync::Deadline;
 
 /// The receiving end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
@@ -22,17 +22,15 @@ impl<T: Item> Receiver<T> {
     /// [`RecvError::Closed`] if the sender was dropped and all is received, [`RecvError::Disconnected`] if it died.
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
-        if self.0.has(1) {
-            return self.take().ok_or(RecvError::Corrupted);
-        }
-        self.recv_slowly()
+        let Some(slot) = self.0.near() else { return self.recv_slowly() };
+        self.take(slot).ok_or(RecvError::Corrupted)
     }
 
     #[cold]
     #[inline(never)]
     fn recv_slowly(&mut self) -> Result<T, RecvError> {
-        self.0.wait(1, Deadline::NEVER)?;
-        self.take().ok_or(RecvError::Corrupted)
+        let slot = self.wait(Deadline::NEVER)?;
+        self.take(slot).ok_or(RecvError::Corrupted)
     }
 
     /// Takes an item if there is one. Never waits.
@@ -41,10 +39,12 @@ impl<T: Item> Receiver<T> {
     /// [`TryRecvError::Empty`], else as [`recv`](Self::recv).
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        match self.0.try_ready(1) {
-            Ok(_) => self.take().ok_or(TryRecvError::Corrupted),
-            Err(stop) => Err(stop.into()),
+        if let Some(slot) = self.0.near() {
+            return self.take(slot).ok_or(TryRecvError::Corrupted);
         }
+        self.0.try_ready(1)?;
+        let slot = self.0.track.run_on();
+        self.take(slot).ok_or(TryRecvError::Corrupted)
     }
 
     /// Waits for an item, at most this long (monotonic time).
@@ -52,8 +52,8 @@ impl<T: Item> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], else as [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, time: Duration) -> Result<T, RecvTimeoutError> {
-        self.0.wait(1, Deadline::after(time))?;
-        self.take().ok_or(RecvTimeoutError::Corrupted)
+        let slot = self.wait(Deadline::after(time))?;
+        self.take(slot).ok_or(RecvTimeoutError::Corrupted)
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless there is
@@ -116,15 +116,21 @@ impl<T: Item> Receiver<T> {
         !self.0.tether.is_mine() || self.0.track.is_closed_by(End::Send)
     }
 
-    /// Takes an item that is there; `None` if it is no value of its type.
+    /// Takes the item out of the next slot, which this is; `None` if it is no value of its type.
     #[inline]
-    fn take(&mut self) -> Option<T> {
-        let slot = self.0.track.next_slot();
+    fn take(&mut self, slot: Slot) -> Option<T> {
         let mut item = Landing::new();
-        // SAFETY: the slot has `T::SIZE` bytes.
-        item.read(&mut unsafe { Reader::raw(slot, T::SIZE, &[]) });
-        self.0.track.pass(1);
+        // SAFETY: the slot has `T::SIZE` bytes, and is this end's until it is passed.
+        item.read(&mut unsafe { Reader::raw(slot.at(), T::SIZE, &[]) });
+        self.0.pass_one();
         item.into_item()
+    }
+
+    /// Waits for the next slot.
+    #[inline]
+    fn wait(&mut self, deadline: Deadline) -> Result<Slot, Stop> {
+        self.0.wait(1, deadline)?;
+        Ok(self.0.track.run_on())
     }
 }
 
@@ -215,8 +221,11 @@ impl<T: Item> Iterator for Iter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            self.receiver.0.wait(1, Deadline::NEVER).ok()?;
-            if let Some(item) = self.receiver.take() {
+            let slot = match self.receiver.0.near() {
+                Some(slot) => slot,
+                None => self.receiver.wait(Deadline::NEVER).ok()?,
+            };
+            if let Some(item) = self.receiver.take(slot) {
                 return Some(item);
             }
         }

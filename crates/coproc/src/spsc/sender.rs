@@ -9,7 +9,7 @@ use super::Ring;
 use crate::message::{Item, Message, Reader, Writer};
 use crate::plain::Plain;
 use crate::queue::{SendError, SendSliceError, SendTimeoutError, TrySendError};
-use crate::ring::{End, Sends, Stop};
+use crate::ring::{End, Sends, Slot, Stop};
 use crate::sync::Deadline;
 
 /// The sending end of a ring. Made by [`spsc`](super::spsc), which says what happens when an end is dropped, given away, or dies.
@@ -22,11 +22,9 @@ impl<T: Item> Sender<T> {
     /// [`SendError::Closed`] if the receiver was dropped, [`SendError::Disconnected`] if it died and there is no room; with the item.
     #[inline(always)]
     pub fn send(&mut self, item: T) -> Result<(), SendError<T>> {
-        if self.0.has(1) {
-            self.put(&item);
-            return Ok(());
-        }
-        self.send_slowly(item)
+        let Some(slot) = self.0.near() else { return self.send_slowly(item) };
+        self.put(slot, &item);
+        Ok(())
     }
 
     #[cold]
@@ -41,9 +39,14 @@ impl<T: Item> Sender<T> {
     /// [`TrySendError::Full`], else as [`send`](Self::send); with the item.
     #[inline]
     pub fn try_send(&mut self, item: T) -> Result<(), TrySendError<T>> {
+        if let Some(slot) = self.0.near() {
+            self.put(slot, &item);
+            return Ok(());
+        }
         match self.0.try_ready(1) {
             Ok(_) => {
-                self.put(&item);
+                let slot = self.0.track.run_on();
+                self.put(slot, &item);
                 Ok(())
             }
             Err(stop) => Err(stop.of_try_send(item)),
@@ -101,17 +104,17 @@ impl<T: Item> Sender<T> {
     #[inline]
     fn put_until(&mut self, item: &T, deadline: Deadline) -> Result<(), Stop> {
         self.0.wait(1, deadline)?;
-        self.put(item);
+        let slot = self.0.track.run_on();
+        self.put(slot, item);
         Ok(())
     }
 
-    /// Sends an item for which there is room.
+    /// Sends an item through the next slot, which this is.
     #[inline]
-    fn put(&mut self, item: &T) {
-        let slot = self.0.track.next_slot();
+    fn put(&mut self, slot: Slot, item: &T) {
         // SAFETY: the slot has `T::SIZE` bytes, and is this end's to write until it is passed.
-        item.write(&mut unsafe { Writer::slot(slot, T::SIZE) });
-        self.0.track.pass(1);
+        item.write(&mut unsafe { Writer::slot(slot.at(), T::SIZE) });
+        self.0.pass_one();
     }
 
     /// Sends items for which there is room.

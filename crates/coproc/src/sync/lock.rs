@@ -181,14 +181,14 @@ impl RawLock {
     /// As [`acquire`](Self::acquire).
     #[inline]
     pub(crate) fn hold(&self, patience: Patience) -> Result<Held<'_>, TryLockError> {
-        self.acquire(patience).map(|_| Held(self))
+        self.acquire(patience).map(|_| Held { lock: self, holder: Thread::last_known() })
     }
 
-    /// Gives the lock back, poisoned by this culprit or clean. Does nothing if the calling thread is not the owner, as a forked child is
-    /// not that drops its copy of a guard.
+    /// Gives the lock back, poisoned by this culprit or clean. `holder` are the bits of the thread that took it. Does nothing if that is not the calling
+    /// one, as in a forked child that drops its copy of a guard. The word is not asked: nobody else writes it while its owner lives.
     #[inline]
-    pub(crate) fn release(&self, poison: Option<Culprit>) {
-        if self.is_mine() {
+    pub(crate) fn release(&self, holder: u64, poison: Option<Culprit>) {
+        if Thread::known().is_some_and(|me| me.bits() == holder) {
             self.force_release(poison);
         }
     }
@@ -318,12 +318,15 @@ fn slice(slices: u32) -> Duration {
 
 /// A lock that is held by [`RawLock::hold`].
 #[must_use = "the lock is given back when this is dropped"]
-pub(crate) struct Held<'a>(&'a RawLock);
+pub(crate) struct Held<'a> {
+    lock: &'a RawLock,
+    holder: u64,
+}
 
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.release(None);
+        self.lock.release(self.holder, None);
     }
 }
 

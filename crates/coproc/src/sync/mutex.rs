@@ -301,11 +301,8 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        if self.holder != Thread::last_known() {
-            return;
-        }
         let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
-        self.parts.lock.release(poison);
+        self.parts.lock.release(self.holder, poison);
     }
 }
 

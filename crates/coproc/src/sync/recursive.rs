@@ -195,7 +195,7 @@ impl<T: Plain> Drop for RecursiveGuard<'_, T> {
         if again > 0 {
             self.of.again.store(again - 1, Ordering::Relaxed);
         } else {
-            self.of.lock.release(Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
+            self.of.lock.release(self.holder, Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
         }
     }
 }

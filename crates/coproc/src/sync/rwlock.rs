@@ -219,7 +219,13 @@ impl<T: Plain> RwLock<T> {
     fn any(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         let culprit = self.writer.acquire(patience)?;
         // From here on no reader enters. If this does not wait for those inside, dropping the guard opens the gate again.
-        let guard = RwLockWriteGuard { of: self, culprit, panicking: std::thread::panicking(), not_send: PhantomData };
+        let guard = RwLockWriteGuard {
+            of: self,
+            culprit,
+            holder: Thread::last_known(),
+            panicking: std::thread::panicking(),
+            not_send: PhantomData,
+        };
         self.readers.wait_for_all(&self.drain, patience)?;
         Ok(guard)
     }
@@ -295,6 +301,8 @@ pub struct RwLockWriteGuard<'a, T: Plain> {
     of: &'a RwLock<T>,
     /// Who poisoned the lock, as long as nobody has cleared that.
     culprit: Option<Culprit>,
+    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
+    holder: u64,
     panicking: bool,
     not_send: PhantomData<*const ()>,
 }
@@ -335,7 +343,7 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
-        self.of.writer.release(poison);
+        self.of.writer.release(self.holder, poison);
         self.of.gate.notify_all();
     }
 }

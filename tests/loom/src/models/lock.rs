@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{beside, together};
+use crate::liveness::Thread;
 use crate::sync::{Deadline, LockError, Patience, RawLock, TryLockError};
 use crate::world::{Bytes, Options, Running, become_process, kill, model, model_both, model_kills, process};
 
@@ -22,7 +23,7 @@ impl Shared {
         if culprit.is_some() {
             self.takeovers.add(1);
         }
-        self.lock.release(None);
+        self.lock.release(Thread::last_known(), None);
     }
 }
 
@@ -46,7 +47,7 @@ fn two_threads_of_one_process_exclude_each_other() {
 
 #[test]
 fn no_wake_is_lost_among_three() {
-    model(Options::new(4).preemptions(3), || {
+    model(Options::new(4).preemptions(2), || {
         let shared = Arc::new(Shared::default());
         together(&shared, [process(2), process(3)], |shared, _| shared.count());
         assert_eq!(shared.data.get(), 3);
@@ -59,7 +60,7 @@ fn a_wake_is_passed_on_among_sleepers() {
         let shared = Arc::new(Shared::default());
         shared.lock.acquire(FOREVER).unwrap();
         let threads = beside(&shared, [process(2), process(3), process(4)], |shared, _| shared.count());
-        shared.lock.release(None);
+        shared.lock.release(Thread::last_known(), None);
         assert_eq!(threads.map(Running::join), [true; 3]);
         assert_eq!(shared.data.get(), 3);
     });
@@ -72,12 +73,12 @@ fn who_gives_up_leaves_the_wakes_to_others() {
         shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(2)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(None),
+                Ok(_) => shared.lock.release(Thread::last_known(), None),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(None);
+        shared.lock.release(Thread::last_known(), None);
         assert!(hasty.join() && patient.join());
     });
 }
@@ -90,14 +91,14 @@ fn who_gives_up_on_a_lock_taken_again_leaves_the_wakes_to_others() {
         shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(1)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(None),
+                Ok(_) => shared.lock.release(Thread::last_known(), None),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(None);
+        shared.lock.release(Thread::last_known(), None);
         if shared.lock.acquire_free() {
-            shared.lock.release(None);
+            shared.lock.release(Thread::last_known(), None);
         }
         assert!(hasty.join() && patient.join());
     });
@@ -112,7 +113,7 @@ fn who_only_tries_never_sleeps() {
             Ok(_) => {
                 shared.data.add(1);
                 assert_eq!(shared.lock.acquire(Patience::Try), Err(LockError::Deadlock.into()));
-                shared.lock.release(None);
+                shared.lock.release(Thread::last_known(), None);
             }
             Err(error) => assert_eq!(error, TryLockError::WouldBlock),
         }
@@ -180,7 +181,7 @@ fn without_the_barrier_the_end_of_the_slice_saves_the_sleeper() {
         shared.lock.acquire(FOREVER).unwrap();
         let [thread] = beside(&shared, [process(2).restless()], |shared, _| shared.count());
         shared.data.add(1);
-        shared.lock.release(None);
+        shared.lock.release(Thread::last_known(), None);
         thread.join();
         assert_eq!((shared.data.get(), shared.takeovers.get()), (2, 0));
     });

@@ -33,7 +33,7 @@ fn receiver_elsewhere(capacity: usize) -> (Sender<u64>, Receiver<u64>) {
 
 #[test]
 fn two_items_through_one_place() {
-    model(options(1).preemptions(3), || {
+    model(options(1).preemptions(2), || {
         let (mut sender, mut receiver) = sender_elsewhere(1);
         let sends = process(2).run(move || {
             sender.send(1).unwrap();
@@ -120,7 +120,7 @@ fn a_sleeping_sender_is_let_go_when_the_receiver_is_dropped() {
 
 #[test]
 fn who_gives_up_can_come_again() {
-    model(options(1).preemptions(3), || {
+    model(options(1).preemptions(2), || {
         let (mut sender, mut receiver) = sender_elsewhere(1);
         let sends = process(2).run(move || sender.send(1).unwrap());
         let hasty = process(1).impatient(1).run(move || {
@@ -140,7 +140,7 @@ fn who_gives_up_can_come_again() {
 
 #[test]
 fn an_end_goes_on_where_the_last_process_left_it() {
-    model(options(1).preemptions(3), || {
+    model(options(1).preemptions(2), || {
         let (mut sender, mut receiver) = receiver_elsewhere(1);
         let receives = process(2).run(move || {
             assert_eq!(receiver.recv(), Ok(1));
@@ -161,7 +161,7 @@ fn an_end_goes_on_where_the_last_process_left_it() {
 /// The survivor's slices end by themselves: a death ends one, and that may be needed for what came before it.
 #[test]
 fn a_sender_may_be_killed_at_any_step() {
-    model_kills(options(1).preemptions(2), |steps| {
+    model_kills(options(1).preemptions(1), |steps| {
         let (mut sender, mut receiver) = sender_elsewhere(1);
         let sends = process(2).killed_after(steps).run(move || {
             sender.send(1).unwrap();
@@ -184,7 +184,7 @@ fn a_sender_may_be_killed_at_any_step() {
 
 #[test]
 fn a_receiver_may_be_killed_at_any_step() {
-    model_kills(options(1).preemptions(2), |steps| {
+    model_kills(options(1).preemptions(1), |steps| {
         let (mut sender, mut receiver) = receiver_elsewhere(1);
         let receives = process(2).killed_after(steps).run(move || {
             assert_eq!(receiver.recv(), Ok(1));
@@ -219,7 +219,7 @@ fn a_death_ends_the_wait_for_the_dead() {
 
 #[test]
 fn a_giver_may_die_when_the_end_is_on_its_way() {
-    model(options(1).preemptions(3), || {
+    model(options(1).preemptions(2), || {
         let (sender, mut receiver) = sender_elsewhere(1);
         let gives = process(2).run(move || {
             let parcel = Parcel::of(&sender);

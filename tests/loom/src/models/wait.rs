@@ -67,7 +67,7 @@ fn one_is_notified() {
 
 #[test]
 fn all_are_notified() {
-    model(Options::new(3).preemptions(4), || {
+    model(Options::new(3).preemptions(3), || {
         let shared = Arc::new(Shared::default());
         let sleepers = beside(&shared, [process(2), process(3)], |shared, _| shared.wait());
         shared.make_true();
