@@ -64,7 +64,7 @@ fn a_set_that_is_cleared_at_once_is_noticed() {
 
 #[test]
 fn who_clears_before_it_looks_misses_nothing() {
-    model(Options::new(2), || {
+    model(Options::new(2).preemptions(4), || {
         let shared = Arc::new((Event::new(), AtomicU32::new(0)));
         let theirs = Arc::clone(&shared);
         let producer = process(2).run(move || {
