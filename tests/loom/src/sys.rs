@@ -7,6 +7,11 @@ use crate::world;
 pub(crate) mod atomic;
 pub(crate) mod futex;
 
+pub(crate) mod prefetch {
+    /// A hint.
+    pub(crate) fn for_writing(_: *const u8) {}
+}
+
 /// Never called: the models wait without giving way first.
 pub(crate) fn yield_now() {
     unreachable!("build.rs sets the number of yields to 0")

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod arg;
+mod copy;
 mod foreign;
 mod landing;
 mod outcome;

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::copy::{copy_in, copy_out};
 use crate::error::{Error, Result};
 use crate::plain::{Plain, check_plain};
 use crate::segment::{Segment, space};
@@ -180,7 +181,7 @@ impl<'a> Writer<'a> {
                 assert!(bytes.len() <= *room, "a message wrote more bytes than its BOUND");
                 // SAFETY: `slot`'s caller gave `room` bytes from `at` on, and there are as many as `bytes` has (asserted);
                 // `bytes` is not part of them, since nobody else of this process has them.
-                unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), *at, bytes.len()) };
+                unsafe { copy_in(bytes, *at) };
                 *at = at.wrapping_add(bytes.len());
                 *room -= bytes.len();
             }
@@ -284,7 +285,7 @@ impl<'a> Reader<'a> {
         let left = self.left.checked_sub(to.len())?;
         // SAFETY: `left + to.len()` bytes from `at` on are readable (invariant of the fields), and `to` is exclusively ours.
         // A peer that writes them at this moment gives us other bytes, each of which is copied once.
-        unsafe { std::ptr::copy_nonoverlapping(self.at.cast::<MaybeUninit<u8>>(), to.as_mut_ptr(), to.len()) };
+        unsafe { copy_out(self.at, to) };
         self.at = self.at.wrapping_add(to.len());
         self.left = left;
         Some(())

@@ -1,6 +1,5 @@
 //! What connects two ends: the ring in shared memory between them, and what ties them together.
 
-mod ahead;
 mod bell;
 mod control;
 mod look;

@@ -9,10 +9,13 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 
-use super::ahead::ask_for_line_behind;
 use super::bell::Bell;
 use super::control::{Control, End, Position, SLOTS};
 use crate::sync::WaitWord;
+use crate::sys::prefetch;
+
+/// How far ahead a sender that goes slot by slot asks for memory, in bytes: four cache lines, so that as many are on their way at a time.
+const AHEAD: usize = 256;
 
 /// An end as a type, so that what only one of them needs costs the other nothing.
 pub(crate) trait Side: fmt::Debug {
@@ -242,7 +245,7 @@ impl<S: Side> Track<S> {
     pub(crate) fn pass_near(&mut self) {
         assert!(self.next != self.run);
         if Self::END == End::Send {
-            ask_for_line_behind(self.next);
+            prefetch::for_writing(self.next.wrapping_add(AHEAD));
         }
         self.next = self.next.wrapping_add(self.stride);
         self.publish(1);

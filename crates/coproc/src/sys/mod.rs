@@ -6,6 +6,7 @@ pub(crate) mod file;
 pub(crate) mod fork;
 pub(crate) mod futex;
 pub(crate) mod ofd;
+pub(crate) mod prefetch;
 pub mod socket;
 pub(crate) mod thread;
 
