@@ -18,7 +18,7 @@ struct Page(AtomicU64);
 // SAFETY: an atomic, of which zero is a value, alone on pages of the largest size that the architecture uses.
 unsafe impl sys::ZeroPages for Page {}
 
-/// This process's identity: 40 random bits, never zero, in a page that the kernel wipes in every child, also in one that was made without
+/// This process's identity: 40 random bits, neither none of them set nor all, in a page that the kernel wipes in every child, also in one that was made without
 /// the C library (`MADV_WIPEONFORK`). Zero means "draw and register first".
 ///
 /// All its bytes are zero in the executable, so it lies in memory that is backed by no file, as the advice wants it.
@@ -32,8 +32,11 @@ static SEAT: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// The last answer of [`Thread::current`]. A forked child finds it stale, because the identity in it is not the page's.
-    static CURRENT: Cell<u64> = const { Cell::new(0) };
+    static CURRENT: Cell<u64> = const { Cell::new(NO_THREAD) };
 }
+
+/// The bits of no thread: no process has this identity, and no page holds it.
+const NO_THREAD: u64 = u64::MAX;
 
 /// A thread of some process, packed as in a lock word: thread id in bits 0 to 21, identity in bits 24 to 63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +68,10 @@ impl Thread {
     #[inline]
     pub(crate) fn known() -> Option<Self> {
         let thread = CURRENT.get();
-        (thread != 0 && thread >> Self::IDENTITY_SHIFT == known_identity()).then_some(Self(thread))
+        (thread >> Self::IDENTITY_SHIFT == known_identity()).then_some(Self(thread))
     }
 
-    /// The bits of the calling thread, if it has been asked for before; zero in a forked child, and something stale in one made by a raw
+    /// The bits of the calling thread, if it has been asked for before; those of no thread in a forked child, and something stale in one made by a raw
     /// `clone`.
     #[inline]
     pub(crate) fn last_known() -> u64 {
@@ -119,7 +122,7 @@ pub(crate) fn seat() -> usize {
 
 /// In a forked child, whose one thread calls this: it is another thread than its image in the parent.
 pub(super) fn forget_thread() {
-    CURRENT.set(0);
+    CURRENT.set(NO_THREAD);
 }
 
 /// Makes this the identity of the process. Called with the registries locked.
@@ -131,11 +134,11 @@ pub(super) fn publish(identity: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// A random identity: 40 bits, not zero.
+/// A random identity: 40 bits, neither none of them set nor all.
 pub(super) fn draw() -> io::Result<u64> {
     loop {
         let identity = sys::random()? as u64 >> Thread::IDENTITY_SHIFT;
-        if identity != 0 {
+        if identity != 0 && identity != LARGEST {
             return Ok(identity);
         }
     }

@@ -195,7 +195,10 @@ impl RawLock {
 
     #[inline]
     fn force_release(&self, poison: Option<Culprit>) {
-        let word = poison.map_or(Word::FREE, |culprit| Word::poisoned_by(culprit.word().identity()));
+        let word = match poison {
+            None => Word::FREE,
+            Some(culprit) => culprit.poison(),
+        };
         // Release: pairs with the Acquire in `exchange`; the data written under the lock.
         self.owner.store(word.0, Ordering::Release);
         self.sleepers.notify_first_cheaply();
@@ -338,6 +341,12 @@ impl Culprit {
 
     fn word(self) -> Word {
         Word(self.0.get())
+    }
+
+    /// The word of a free lock that this one has poisoned.
+    #[cold]
+    fn poison(self) -> Word {
+        Word::poisoned_by(self.word().identity())
     }
 
     /// For keeping it in a word beside the lock; 0 is nobody.
