@@ -47,6 +47,11 @@ pub(crate) trait Turn {
     fn is_alone(&self) -> bool {
         false
     }
+
+    /// Whether the other side has done all it could, so that it waits too, or soon will.
+    fn is_standstill(&self) -> bool {
+        false
+    }
 }
 
 /// Tries until it is done, in vain, or too late; sleeps in between.
@@ -73,7 +78,6 @@ pub(super) fn wait_again<R>(
     mut attempt: impl FnMut(Patience) -> Result<R, Stop>,
 ) -> Result<R, Stop> {
     let word = turn.word();
-    let mut yields = 0;
     let mut slept = false;
     let mut ticket = None;
     let in_a_row = IN_A_ROW.replace(0);
@@ -86,23 +90,30 @@ pub(super) fn wait_again<R>(
         Some(()) => attempt(Patience::Until(deadline)),
         None => Err(Stop::Wait),
     };
+    if matches!(found, Err(Stop::Wait)) {
+        let given_way = pace::give_way(YIELDS, || {
+            if turn.is_over() {
+                return Some(Err(Stop::Closed));
+            }
+            std::thread::yield_now();
+            (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
+            pace::look_for(LOOKS, || turn.has_some().then_some(()));
+            Some(attempt(Patience::Until(deadline))).filter(|found| !matches!(found, Err(Stop::Wait)))
+        });
+        found = given_way.unwrap_or(found);
+    }
     loop {
         if !matches!(found, Err(Stop::Wait)) {
             if slept {
                 word.pass_on(|| !turn.must_wait());
+                if turn.is_standstill() {
+                    pace::note_standstill();
+                }
             }
             return found;
         }
         if turn.is_over() {
             return Err(Stop::Closed);
-        }
-        if yields < YIELDS {
-            yields += 1;
-            std::thread::yield_now();
-            (0..std::mem::take(&mut moment)).for_each(|_| std::hint::spin_loop());
-            pace::look_for(LOOKS, || turn.has_some().then_some(()));
-            found = attempt(Patience::Until(deadline));
-            continue;
         }
         let marked = word.prepare_again(ticket);
         ticket = Some(marked);
@@ -146,6 +157,11 @@ impl<A: Fn() -> bool> Turn for RingTurn<'_, A> {
 
     fn is_alone(&self) -> bool {
         (self.is_alone)()
+    }
+
+    fn is_standstill(&self) -> bool {
+        let (len, half) = (self.ring.len(), self.ring.shape().capacity / 2);
+        half > 0 && if self.end == End::Recv { len >= half } else { len <= half }
     }
 }
 

@@ -182,7 +182,7 @@ impl Tether {
             result => Some(result),
         };
         let found = pace::look_first(&mut look).or_else(|| {
-            (0..YIELDS).find_map(|_| {
+            pace::give_way(YIELDS, || {
                 std::thread::yield_now();
                 pace::look_for(LOOKS, &mut look)
             })
@@ -205,7 +205,12 @@ impl Tether {
                 // If it was no wake that ended the sleep: is there anybody who could wake?
                 match self.ready_or_cut(track, want) {
                     Err(Stop::Wait) => {}
-                    result => return result,
+                    result => {
+                        if result.as_ref().is_ok_and(|&usable| usable > 1 && usable >= track.capacity() / 2) {
+                            pace::note_standstill();
+                        }
+                        return result;
+                    }
                 }
             } else {
                 // Who never sleeps through a slice is to learn of a death too.

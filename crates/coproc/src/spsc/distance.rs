@@ -2,6 +2,8 @@
 
 /// So many bytes at once are far enough: eight cache lines.
 const FAR: usize = 512;
+/// So many slots are few.
+const FEW: usize = 16;
 
 /// After so many looks in a row that found few slots, but found them at once, an end pauses: at first, and at most.
 const SOON: u32 = 8;
@@ -26,9 +28,11 @@ pub(super) struct Distance {
 }
 
 impl Distance {
-    /// Of a ring whose slots have so many bytes.
-    pub(super) const fn new(stride: usize) -> Self {
-        Self { far: if stride == 0 { FAR } else { FAR.div_ceil(stride) }, left: SOON, grace: SOON }
+    /// In a ring of so many slots of so many bytes.
+    pub(super) fn new(capacity: usize, stride: usize) -> Self {
+        // In a small ring half of it; but in one of a few slots it is not far to anywhere, and a pause is of no use.
+        let far = FAR.div_ceil(stride.max(1)).min((capacity / 2).max(FEW));
+        Self { far, left: SOON, grace: SOON }
     }
 
     /// Whether an end that has found so many slots at once goes on with them. Else it pauses first.

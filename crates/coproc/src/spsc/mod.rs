@@ -87,7 +87,7 @@ impl<T: Item, S: Side> Ring<T, S> {
             return Err(Error::Corrupted);
         }
         track.hold(tether.holder());
-        Ok(Self { track, tether, segment, distance: Distance::new(T::SIZE), of: PhantomData })
+        Ok(Self { track, tether, segment, distance: Distance::new(capacity, T::SIZE), of: PhantomData })
     }
 
     /// Gives the end away. One that was given away already leaves nothing that could be read.

@@ -6,7 +6,9 @@
 //!   many at once.
 //!
 //! Nothing says beforehand which it is, so each thread learns it from its own waits. What it has learned says only what comes first: who finds nothing goes
-//! on to give way, and to sleep.
+//! on to give way, and to sleep; and how long it gives way. A wake takes longer than a stream takes to fill or to empty a ring, so who has gone to sleep
+//! once finds the other asleep when it comes back, and so on by turns, many times slower than the stream was. That is a standstill: who finds itself
+//! in one gives way for as long as a wake takes, before it sleeps again.
 
 use std::cell::Cell;
 
@@ -22,6 +24,9 @@ const DOUBT: u32 = 6;
 /// So many waits after a sign of a stream begin with giving way.
 const AFTER_STREAM: u32 = 16;
 
+/// So many times as often as usual the patient give way: that is longer than a wake takes.
+const PATIENCE: u32 = 16;
+
 /// What a thread has learned.
 #[derive(Clone, Copy)]
 struct Pace {
@@ -31,11 +36,17 @@ struct Pace {
     looked: u32,
     /// How many looks in a row were in vain.
     vain: u32,
+    /// Whether it gives way for longer than usual.
+    patient: bool,
+    /// How often in a row patience was in vain.
+    vain_patience: u32,
+    /// How many standstills to come do not make it patient.
+    passed_over: u32,
 }
 
 thread_local! {
     // The first one gives way: it tells a stream from an answer.
-    static PACE: Cell<Pace> = const { Cell::new(Pace { give_way: 1, looked: 0, vain: 0 }) };
+    static PACE: Cell<Pace> = const { Cell::new(Pace { give_way: 1, looked: 0, vain: 0, patient: false, vain_patience: 0, passed_over: 0 }) };
 }
 
 /// Notes that more than one have come at once: a stream.
@@ -67,6 +78,34 @@ pub(crate) fn look_first<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
     };
     PACE.set(pace);
     found
+}
+
+/// Gives way until there is something: so many times at most, or more if it is patient.
+pub(crate) fn give_way<R>(usual: u32, mut once: impl FnMut() -> Option<R>) -> Option<R> {
+    let patient = PACE.get().patient;
+    let times = if patient { usual * PATIENCE } else { usual };
+    for time in 0..times {
+        let found = once();
+        if found.is_some() {
+            if time > usual {
+                PACE.set(Pace { vain_patience: 0, ..PACE.get() });
+            }
+            return found;
+        }
+    }
+    if patient {
+        let pace = PACE.get();
+        let vain_patience = (pace.vain_patience + 1).min(DOUBT);
+        PACE.set(Pace { patient: false, vain_patience, passed_over: 1 << vain_patience, ..pace });
+    }
+    None
+}
+
+/// Notes that the other side had done all it could while this one was asleep.
+#[cold]
+pub(crate) fn note_standstill() {
+    let pace = PACE.get();
+    PACE.set(Pace { patient: pace.passed_over == 0, passed_over: pace.passed_over.saturating_sub(1), ..pace });
 }
 
 /// Looks so many times at most.
