@@ -51,10 +51,11 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
         let ty = field.ty;
         quote_spanned!(input::at(ty)=> { #names::direct_layout::<#ty>(); <#ty as #names::Shareable>::LEAVES })
     });
+    let last = quote!(last);
     let leave = direct().map(|field| {
         let (member, ty) = (&field.member, field.ty);
         let value = quote!(&self.#member);
-        quote_spanned!(input::at(ty)=> #names::direct_layout::<#ty>(); <#ty as #names::Shareable>::leave(#value);)
+        quote_spanned!(input::at(ty)=> #names::direct_layout::<#ty>(); <#ty as #names::Shareable>::leave(#value, #last);)
     });
     let drops = format!("`{name}` or a field of it has a `Drop`, which never runs for a value in shared memory: remove it");
     let assertion = quote_spanned!(input::at(name)=> ::core::assert!(!::core::mem::needs_drop::<Self>(), #drops););
@@ -75,7 +76,8 @@ pub(crate) fn derive(input: DeriveInput) -> Result<TokenStream> {
             };
             const LEAVES: bool = false #(|| #leaves)*;
 
-            fn leave(&self) {
+            fn leave(&self, #last: &#names::LastHandle) {
+                let _ = #last;
                 #(#leave)*
             }
         }

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 
 use crate::error::{Error, Result};
 use crate::segment::{BODY, Kind, Plan, Segment};
-use crate::shareable::{Access, Shareable};
+use crate::shareable::{Access, LastHandle, Shareable};
 use crate::sync::{Parts, RawLock};
 
 /// The cache line of the lock. If all elements fit, they lie on it too, behind the lock; else they begin on the next: nobody who works on them takes the
@@ -96,7 +96,9 @@ impl<T: Shareable> Body<T> {
         let body = unsafe { Self::at(body, len) };
         body.lock().leave();
         if T::LEAVES {
-            body.elements().iter().for_each(T::leave);
+            // SAFETY: as the caller says.
+            let last = unsafe { LastHandle::dropped() };
+            body.elements().iter().for_each(|element| element.leave(&last));
         }
     }
 

@@ -85,7 +85,7 @@ pub mod __private {
     pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum, packets};
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
-    pub use crate::shareable::{DirectField, direct_layout, plain_layout};
+    pub use crate::shareable::{DirectField, LastHandle, direct_layout, plain_layout};
     pub use crate::sync::WaitWord;
     pub use crate::sys::file::above_standard;
     pub use crate::sys::fork::{ForkLock, Unforked, on_fork};

@@ -87,7 +87,20 @@ pub unsafe trait Shareable: Sized + Send + Sync + 'static {
 
     /// This process drops its last handle: gives up locks that it still holds through forgotten guards.
     #[doc(hidden)]
-    fn leave(&self) {}
+    fn leave(&self, _: &LastHandle) {}
+}
+
+/// Proof that this process drops its last handle of a segment, so that no guard of a lock there is left that could be used. Only the segment can make one.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct LastHandle(());
+
+impl LastHandle {
+    /// # Safety
+    /// As said.
+    pub(crate) unsafe fn dropped() -> Self {
+        Self(())
+    }
 }
 
 macro_rules! atomics {
@@ -113,9 +126,9 @@ unsafe impl<T: Shareable, const N: usize> Shareable for [T; N] {
     const LAYOUT: u64 = Layout::of::<Self>("array").number(N as u64).number(T::LAYOUT).hash();
     const LEAVES: bool = T::LEAVES;
 
-    fn leave(&self) {
+    fn leave(&self, last: &LastHandle) {
         if Self::LEAVES {
-            self.iter().for_each(T::leave);
+            self.iter().for_each(|element| element.leave(last));
         }
     }
 }

@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use crate::sys::file;
 
 const ROWS: u64 = 1 << 12;
-/// So many that one of a few thousand processes finds its row full once in ten million.
+/// So many that of twelve thousand processes one in ten million finds its row full.
 const PLACES: usize = 16;
 /// The identity, 0 = empty; the pid; 4 bytes unused.
 const PLACE: usize = 16;

@@ -1,4 +1,4 @@
-//! Copies into and out of shared memory.
+//! Copies into shared memory, and out of it or of a message that has come otherwise.
 //!
 //! What is long goes in blocks. So it is copied by a loop of loads and stores rather than by the processor's string instruction, to which the C library leaves it, and which is
 //! slow on cache lines that another processor has written; and lines to be written are asked for some blocks before.
@@ -42,7 +42,7 @@ unsafe fn copy_in_blocks(from: &[u8], to: *mut u8) {
     }
 }
 
-/// Fills `to` from shared memory.
+/// Fills `to`.
 ///
 /// # Safety
 /// `from` is valid for reads of as many bytes.

@@ -67,7 +67,7 @@ impl Bell {
     /// Whether the end has a slot that it may use: there is room for the sender, or something for the receiver. Impossible positions count as
     /// that: who uses them is told.
     pub(crate) fn is_turn(&self) -> bool {
-        // Acquire: pairs with the Release in `pass`, so that who asks after a wake sees what woke it.
+        // Acquire: pairs with the Release in `Track::publish`, so that who asks after a wake sees what woke it.
         let [sent, received] = self.control().positions.each_ref().map(|position| position.0.load(Ordering::Acquire));
         match self.end {
             End::Send => sent.wrapping_sub(received) != self.capacity as u64,

@@ -84,6 +84,7 @@ impl Signals {
     /// As [`is_closed_by`](Self::is_closed_by), for who looks at nothing that this end has written before.
     #[inline]
     pub(super) fn is_abandoned_by(&self, end: End) -> bool {
+        // Relaxed: as said.
         self.closed[end as usize].load(Ordering::Relaxed) != 0
     }
 

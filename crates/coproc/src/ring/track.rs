@@ -102,7 +102,7 @@ impl<S: Side> Track<S> {
         let end = first.wrapping_add(capacity * stride);
         let mut track =
             Self { control: at.cast(), capacity, stride, position: 0, limit: 0, next: first, run: first, end, side: PhantomData };
-        // Acquire: pairs with the Release in `pass`, in the process that had this end before.
+        // Acquire: pairs with the Release in `publish`, in the process that had this end before.
         track.position = track.positions()[Self::END as usize].0.load(Ordering::Acquire);
         track.limit = track.position;
         track.next = first.wrapping_add((track.position % capacity as u64) as usize * stride);
@@ -155,7 +155,7 @@ impl<S: Side> Track<S> {
 
     #[inline]
     fn usable(&self) -> Result<usize, Impossible> {
-        // Acquire: pairs with the Release in `pass`; the items' bytes are written, or have been read.
+        // Acquire: pairs with the Release in `publish`; the items' bytes are written, or have been read.
         let other = self.positions()[1 - Self::END as usize].0.load(Ordering::Acquire);
         let inside = match Self::END {
             End::Send => self.position.wrapping_sub(other),

@@ -14,7 +14,7 @@ use super::members::{MEMBERS, Members};
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// For so many rounds it is remembered how they ended.
 const REMEMBERED: u64 = 64;
@@ -61,7 +61,7 @@ unsafe impl Shareable for Barrier {
     const LAYOUT: u64 = Layout::of::<Self>("Barrier").number(PROTOCOL).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         let mine = liveness::known_identity();
         if mine == 0 {
             return;

@@ -185,11 +185,12 @@ impl RawLock {
     }
 
     /// Gives the lock back, poisoned by this culprit or clean. `holder` are the bits of the thread that took it. Does nothing if that is not the calling
-    /// one, as in a forked child that drops its copy of a guard. The word is not asked: nobody else writes it while its owner lives.
+    /// one, as in a forked child that drops its copy of a guard. The word is not asked: nobody else writes it while its owner lives. (A process that has
+    /// closed its mark of life, as one that closes all its descriptors, is dead for the others, and frees what they have taken from it.)
     #[inline]
-    pub(crate) fn release(&self, holder: u64, poison: Option<Culprit>) {
+    pub(crate) fn release(&self, holder: u64, poison: impl FnOnce() -> Option<Culprit>) {
         if Thread::known().is_some_and(|me| me.bits() == holder) {
-            self.force_release(poison);
+            self.force_release(poison());
         }
     }
 
@@ -329,7 +330,7 @@ pub(crate) struct Held<'a> {
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.release(self.holder, None);
+        self.lock.release(self.holder, || None);
     }
 }
 

@@ -15,7 +15,7 @@ use super::lock::{Culprit, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Thread;
 use crate::plain::Plain;
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// A mutual exclusion lock over plain data, between threads and processes alike.
 ///
@@ -56,7 +56,7 @@ unsafe impl<T: Plain> Shareable for Mutex<T> {
     const LAYOUT: u64 = Layout::of::<Self>("Mutex").number(PROTOCOL).number(T::LAYOUT).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         self.lock.leave();
     }
 }
@@ -301,7 +301,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
+        let poison = || if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
         self.parts.lock.release(self.holder, poison);
     }
 }

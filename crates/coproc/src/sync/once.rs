@@ -11,7 +11,7 @@ use super::error::{LockError, TryLockError};
 use super::lock::{Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
 use crate::plain::{Plain, zero};
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// A value of plain data that is made once and then only read, by any thread or process, without a lock.
 ///
@@ -48,7 +48,7 @@ unsafe impl<T: Plain> Shareable for OnceLock<T> {
     const LAYOUT: u64 = Layout::of::<Self>("OnceLock").number(PROTOCOL).number(T::LAYOUT).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         self.lock.leave();
     }
 }

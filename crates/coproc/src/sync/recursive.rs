@@ -15,7 +15,7 @@ use super::lock::{Culprit, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::Thread;
 use crate::plain::Plain;
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// A mutual exclusion lock that the thread that has it may take again: Python's `RLock`, with data.
 ///
@@ -59,7 +59,7 @@ unsafe impl<T: Plain> Shareable for RecursiveMutex<T> {
     const LAYOUT: u64 = Layout::of::<Self>("RecursiveMutex").number(PROTOCOL).number(T::LAYOUT).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         self.lock.leave();
     }
 }
@@ -195,7 +195,7 @@ impl<T: Plain> Drop for RecursiveGuard<'_, T> {
         if again > 0 {
             self.of.again.store(again - 1, Ordering::Relaxed);
         } else {
-            self.of.lock.release(self.holder, Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
+            self.of.lock.release(self.holder, || Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
         }
     }
 }

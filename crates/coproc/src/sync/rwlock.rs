@@ -17,7 +17,7 @@ use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
 use crate::plain::Plain;
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// A reader-writer lock over plain data, between threads and processes alike.
 ///
@@ -61,7 +61,7 @@ unsafe impl<T: Plain> Shareable for RwLock<T> {
     const LAYOUT: u64 = Layout::of::<Self>("RwLock").number(PROTOCOL).number(T::LAYOUT).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         let mine = liveness::known_identity();
         if mine != 0 {
             self.readers.leave(mine);
@@ -342,7 +342,7 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
-        let poison = if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
+        let poison = || if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
         self.of.writer.release(self.holder, poison);
         self.of.gate.notify_all();
     }

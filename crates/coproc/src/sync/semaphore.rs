@@ -14,7 +14,7 @@ use super::permits::{HOLDERS, Made, PLACES, Shares, empty, held_by};
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
 use crate::liveness::{self, Thread};
-use crate::shareable::{Direct, Shareable};
+use crate::shareable::{Direct, LastHandle, Shareable};
 
 /// How often a waiter gives way before it sleeps: who takes turns with another process waits a tenth as long.
 const YIELDS: u32 = 8;
@@ -67,7 +67,7 @@ unsafe impl Shareable for Semaphore {
     const LAYOUT: u64 = Layout::of::<Self>("Semaphore").number(PROTOCOL).hash();
     const LEAVES: bool = true;
 
-    fn leave(&self) {
+    fn leave(&self, _: &LastHandle) {
         let mine = liveness::known_identity();
         if mine != 0 {
             self.take_back(|holder| holder == mine);

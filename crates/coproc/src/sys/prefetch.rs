@@ -5,7 +5,7 @@
 #[inline(always)]
 pub(crate) fn for_writing(at: *const u8) {
     // The standard library's own form of this gives a prefetch for reading, which leaves the line with the other processor as well.
-    // SAFETY: a hint, which no address makes fault, and which every processor of this architecture takes or passes over.
+    // SAFETY: a hint, which no address makes fault, and which every processor of this architecture has taken or passed over since 2006.
     #[cfg(target_arch = "x86_64")]
     unsafe {
         std::arch::asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags, readonly));

@@ -23,7 +23,7 @@ impl Shared {
         if culprit.is_some() {
             self.takeovers.add(1);
         }
-        self.lock.release(Thread::last_known(), None);
+        self.lock.release(Thread::last_known(), || None);
     }
 }
 
@@ -60,7 +60,7 @@ fn a_wake_is_passed_on_among_sleepers() {
         let shared = Arc::new(Shared::default());
         shared.lock.acquire(FOREVER).unwrap();
         let threads = beside(&shared, [process(2), process(3), process(4)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), None);
+        shared.lock.release(Thread::last_known(), || None);
         assert_eq!(threads.map(Running::join), [true; 3]);
         assert_eq!(shared.data.get(), 3);
     });
@@ -73,12 +73,12 @@ fn who_gives_up_leaves_the_wakes_to_others() {
         shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(2)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(Thread::last_known(), None),
+                Ok(_) => shared.lock.release(Thread::last_known(), || None),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), None);
+        shared.lock.release(Thread::last_known(), || None);
         assert!(hasty.join() && patient.join());
     });
 }
@@ -91,14 +91,14 @@ fn who_gives_up_on_a_lock_taken_again_leaves_the_wakes_to_others() {
         shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(1)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(Thread::last_known(), None),
+                Ok(_) => shared.lock.release(Thread::last_known(), || None),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), None);
+        shared.lock.release(Thread::last_known(), || None);
         if shared.lock.acquire_free() {
-            shared.lock.release(Thread::last_known(), None);
+            shared.lock.release(Thread::last_known(), || None);
         }
         assert!(hasty.join() && patient.join());
     });
@@ -113,7 +113,7 @@ fn who_only_tries_never_sleeps() {
             Ok(_) => {
                 shared.data.add(1);
                 assert_eq!(shared.lock.acquire(Patience::Try), Err(LockError::Deadlock.into()));
-                shared.lock.release(Thread::last_known(), None);
+                shared.lock.release(Thread::last_known(), || None);
             }
             Err(error) => assert_eq!(error, TryLockError::WouldBlock),
         }
@@ -181,7 +181,7 @@ fn without_the_barrier_the_end_of_the_slice_saves_the_sleeper() {
         shared.lock.acquire(FOREVER).unwrap();
         let [thread] = beside(&shared, [process(2).restless()], |shared, _| shared.count());
         shared.data.add(1);
-        shared.lock.release(Thread::last_known(), None);
+        shared.lock.release(Thread::last_known(), || None);
         thread.join();
         assert_eq!((shared.data.get(), shared.takeovers.get()), (2, 0));
     });
