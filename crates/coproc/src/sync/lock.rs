@@ -20,7 +20,7 @@ const YIELDING: Duration = Duration::from_millis(1);
 /// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
 /// learns of a death a little later, and costs less while it waits.
 const FIRST_SLICE: Duration = Duration::from_millis(1);
-const SLICE_AT_FIRST: Duration = Duration::from_millis(8);
+const SLICE_AT_FIRST: Duration = Duration::from_millis(7);
 const SLICES_AT_FIRST: u32 = 15;
 const SLICE_AFTER_LONG: Duration = Duration::from_millis(24);
 
