@@ -63,6 +63,27 @@ fn three_items_through_two_places() {
     });
 }
 
+/// Who goes one by one keeps a run of slots to itself, which ends at the end of the ring, and where many go at once.
+#[test]
+fn one_by_one_and_many_at_once_share_a_ring() {
+    model(options(2).preemptions(2), || {
+        let (mut sender, mut receiver) = sender_elsewhere(2);
+        let sends = process(2).run(move || {
+            sender.send(1).unwrap();
+            sender.send_slice(&[2, 3]).unwrap();
+            sender.send(4).unwrap();
+        });
+        assert_eq!(receiver.recv(), Ok(1));
+        let mut items = [0; 2];
+        let mut count = 0;
+        while count < 2 {
+            count += receiver.recv_into(&mut items[count..]).unwrap();
+        }
+        assert_eq!((items, receiver.recv()), ([2, 3], Ok(4)));
+        sends.join();
+    });
+}
+
 #[test]
 fn the_last_item_is_received_before_closed() {
     model(options(2).preemptions(3), || {
