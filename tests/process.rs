@@ -187,6 +187,31 @@ fn an_error_arrives_with_its_sources() -> Result<()> {
     Ok(())
 }
 
+/// `?` is enough in a function that only sends and receives.
+#[test]
+fn errors_of_shared_objects_arrive_as_texts() -> Result<()> {
+    fn text(child: Process<u64>) -> String {
+        match cause_of(child) {
+            Cause::Failed { message, .. } => message,
+            cause => panic!("{cause:?}"),
+        }
+    }
+
+    let _watch = watchdog(120, "errors of shared objects");
+    let queue = Queue::<u64>::new(1)?;
+    queue.close();
+    let sends = Process::spawn(|queue: Queue<u64>| queue.send(7).map(|()| 0), (&queue,))?;
+    assert_eq!(text(sends), queue.send(7).unwrap_err().to_string());
+    let receives = Process::spawn(|queue: Queue<u64>| queue.recv(), (&queue,))?;
+    assert_eq!(text(receives), queue.recv().unwrap_err().to_string());
+    let held = SharedValue::new(Mutex::new(0_u64))?;
+    let guard = held.lock()?;
+    let tries = Process::spawn(|held: SharedValue<Mutex<u64>>| held.try_lock().map(|n| *n), (&held,))?;
+    assert_eq!(text(tries), coproc::TryLockError::WouldBlock.to_string());
+    drop(guard);
+    Ok(())
+}
+
 #[test]
 fn an_error_that_is_a_message_arrives_as_it_is() -> Result<()> {
     let _watch = watchdog(30, "an error that is a message");

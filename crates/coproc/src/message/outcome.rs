@@ -2,12 +2,20 @@
 
 use std::error::Error as StdError;
 
+use crate::loan::{LoanError, TryLoanError};
+use crate::pipe::RecvIntoError;
+use crate::queue::{
+    JoinTimeoutError, NoTask, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TasksLost, TryRecvError,
+    TrySendError,
+};
+use crate::sync::{BarrierError, TryLockError};
+use crate::ticket::TicketError;
 use crate::{Error, LockError, Message, ReleaseError};
 
 /// What a function that runs in another process may return: any [`Message`], or a `Result` of one with a usual error type.
 ///
-/// An `Err` of [`coproc::Error`](Error), [`LockError`], [`ReleaseError`] or `Box<dyn Error>` does not cross as it is: it arrives as the texts of
-/// the error and its sources. A `Result<M, E>` whose `E` is a message is a message itself, and arrives as it is.
+/// An `Err` of an error type of this crate ([`Error`](enum@Error), [`LockError`], [`RecvError`] ...), of [`std::io::Error`] or of `Box<dyn Error>` does not cross as it is: it
+/// arrives as the texts of the error and its sources; the item in a [`SendError`] is dropped. A `Result<M, E>` whose `E` is a message is a message itself, and arrives as it is.
 #[diagnostic::on_unimplemented(
     message = "a function of another process cannot return `{Self}`",
     label = "not an outcome",
@@ -48,9 +56,9 @@ impl<T: Message> Outcome for T {
 }
 
 macro_rules! errors {
-    ($($error:ty: |$e:ident| $as_dyn:expr;)*) => {$(
+    ($($error:ty: |$e:ident| $as_dyn:expr $(, of any $item:ident)?;)*) => {$(
         // `$error` must never become a `Message`, or this would overlap with the blanket above.
-        impl<T: Message> Outcome for Result<T, $error> {
+        impl<T: Message $(, $item: 'static)?> Outcome for Result<T, $error> {
             type Output = T;
 
             fn settle(self) -> Result<T, Failure> {
@@ -63,7 +71,23 @@ macro_rules! errors {
 errors! {
     Error: |e| &e;
     LockError: |e| &e;
+    TryLockError: |e| &e;
     ReleaseError: |e| &e;
+    BarrierError: |e| &e;
+    SendError<I>: |e| &e, of any I;
+    TrySendError<I>: |e| &e, of any I;
+    SendTimeoutError<I>: |e| &e, of any I;
+    SendSliceError: |e| &e;
+    RecvError: |e| &e;
+    TryRecvError: |e| &e;
+    RecvTimeoutError: |e| &e;
+    RecvIntoError: |e| &e;
+    NoTask: |e| &e;
+    TasksLost: |e| &e;
+    JoinTimeoutError: |e| &e;
+    LoanError: |e| &e;
+    TryLoanError: |e| &e;
+    TicketError: |e| &e;
     std::io::Error: |e| &e;
     Box<dyn StdError>: |e| &*e;
     Box<dyn StdError + Send + Sync>: |e| &*e;
