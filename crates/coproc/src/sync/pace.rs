@@ -11,6 +11,9 @@
 //! in one gives way for as long as a wake takes, before it sleeps again.
 
 use std::cell::Cell;
+use std::time::Duration;
+
+use super::deadline::Deadline;
 
 /// How often who looks first looks: a microsecond or two.
 const LOOKS: u32 = 50;
@@ -24,8 +27,8 @@ const DOUBT: u32 = 6;
 /// So many waits after a sign of a stream begin with giving way.
 const AFTER_STREAM: u32 = 16;
 
-/// So many times as often as usual the patient give way: that is longer than a wake takes.
-const PATIENCE: u32 = 16;
+/// For how much longer the patient give way: a wake takes less.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// What a thread has learned.
 #[derive(Clone, Copy)]
@@ -80,24 +83,24 @@ pub(crate) fn look_first<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
     found
 }
 
-/// Gives way until there is something: so many times at most, or more if it is patient.
-pub(crate) fn give_way<R>(usual: u32, mut once: impl FnMut() -> Option<R>) -> Option<R> {
-    let patient = PACE.get().patient;
-    let times = if patient { usual * PATIENCE } else { usual };
-    for time in 0..times {
+/// Gives way until there is something: so many times, and some time more if it is patient.
+pub(crate) fn give_way<R>(times: u32, mut once: impl FnMut() -> Option<R>) -> Option<R> {
+    (0..times).find_map(|_| once()).or_else(|| if PACE.get().patient { wait_patiently(once) } else { None })
+}
+
+#[cold]
+fn wait_patiently<R>(mut once: impl FnMut() -> Option<R>) -> Option<R> {
+    let end = Deadline::after(PATIENCE);
+    while !end.has_passed() {
         let found = once();
         if found.is_some() {
-            if time > usual {
-                PACE.set(Pace { vain_patience: 0, ..PACE.get() });
-            }
+            PACE.set(Pace { vain_patience: 0, ..PACE.get() });
             return found;
         }
     }
-    if patient {
-        let pace = PACE.get();
-        let vain_patience = (pace.vain_patience + 1).min(DOUBT);
-        PACE.set(Pace { patient: false, vain_patience, passed_over: 1 << vain_patience, ..pace });
-    }
+    let pace = PACE.get();
+    let vain_patience = (pace.vain_patience + 1).min(DOUBT);
+    PACE.set(Pace { patient: false, vain_patience, passed_over: 1 << vain_patience, ..pace });
     None
 }
 
