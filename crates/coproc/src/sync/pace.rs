@@ -122,3 +122,49 @@ pub(crate) fn look_for<R>(times: u32, mut look: impl FnMut() -> Option<R>) -> Op
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether a wait that never comes to anything goes on after the usual number of times, which is none here.
+    fn goes_on() -> bool {
+        let mut times = 0;
+        let found = give_way(0, || {
+            times += 1;
+            None::<()>
+        });
+        found.is_none() && times > 0
+    }
+
+    #[test]
+    fn who_is_patient_in_vain_is_so_more_seldom() {
+        assert!(!goes_on(), "without a standstill");
+        note_standstill();
+        assert!(goes_on());
+        assert!(!goes_on(), "it was in vain");
+        for passed_over in 1..=3 {
+            for _ in 0..1 << passed_over {
+                note_standstill();
+                assert!(!goes_on(), "after {passed_over} times in vain");
+            }
+            note_standstill();
+            assert!(goes_on());
+        }
+    }
+
+    #[test]
+    fn who_is_patient_with_success_stays_so() {
+        note_standstill();
+        for _ in 0..3 {
+            assert_eq!(give_way(0, || Some(7)), Some(7));
+        }
+        assert!(goes_on(), "then once in vain");
+        (0..3).for_each(|_| note_standstill());
+        assert_eq!(give_way(0, || Some(7)), Some(7));
+        assert!(goes_on());
+        // What had been in vain before the success counts no more.
+        (0..3).for_each(|_| note_standstill());
+        assert!(goes_on());
+    }
+}
