@@ -14,7 +14,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/deadline.rs", "use std::time::{Duration, Instant};", "use crate::sys::Instant;\nuse std::time::Duration;"),
     // Giving way before the sleep changes nothing but the number of interleavings.
     ("sync/pace.rs", "const LOOKS: u32 = 50;", "const LOOKS: u32 = 0;"),
-    ("sync/lock.rs", "const YIELDS: u32 = 20;", "const YIELDS: u32 = 0;"),
+    ("sync/lock.rs", "const YIELDS: u32 = 10;", "const YIELDS: u32 = 0;"),
     ("queue/waiting.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     ("ring/tether.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),

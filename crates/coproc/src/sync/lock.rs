@@ -10,11 +10,12 @@ use super::wait::WaitWord;
 use super::word::Word;
 use crate::liveness::{self, Thread};
 
-/// How often a waiter looks before it sleeps. With 4 or 8, four processes on two processors take a third longer: more of them go to sleep, and each wake costs
+/// How often a waiter looks before it sleeps. With a third of that, four processes on two processors take a third longer: more of them go to sleep, and each wake costs
 /// the owner a system call.
-const YIELDS: u32 = 20;
-/// How often a waiter gives way between two looks, but for the first. Each look takes the lock's cache line from its owner: with 1, two processes take a third longer.
-const YIELDS_PER_LOOK: u32 = 2;
+const YIELDS: u32 = 10;
+/// How often a waiter gives way between two looks, but for the first. Each look takes the lock's cache line from its owner: with 1, two processes take a half
+/// longer, with 2 a tenth.
+const YIELDS_PER_LOOK: u32 = 6;
 /// No longer than this, where every time takes as long as others like to run.
 const YIELDING: Duration = Duration::from_millis(1);
 /// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
