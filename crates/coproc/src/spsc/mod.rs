@@ -131,6 +131,23 @@ impl<T: Item, S: Side> Ring<T, S> {
         self.track.near().filter(|_| self.tether.may_use(&self.track))
     }
 
+    /// The next slot, if it is this end's. Never waits.
+    #[inline]
+    fn try_slot(&mut self) -> Result<Slot, Stop> {
+        if let Some(slot) = self.near() {
+            return Ok(slot);
+        }
+        self.try_ready(1)?;
+        Ok(self.track.run_on())
+    }
+
+    /// Waits for the next slot, which is not near.
+    #[inline]
+    fn slot(&mut self, deadline: Deadline) -> Result<Slot, Stop> {
+        self.wait(1, deadline)?;
+        Ok(self.track.run_on())
+    }
+
     /// Passes the slot that was near, or that a run has begun with.
     #[inline]
     fn pass_one(&mut self) {

@@ -29,7 +29,7 @@ impl<T: Item> Receiver<T> {
     #[cold]
     #[inline(never)]
     fn recv_slowly(&mut self) -> Result<T, RecvError> {
-        let slot = self.wait(Deadline::NEVER)?;
+        let slot = self.0.slot(Deadline::NEVER)?;
         self.take(slot).ok_or(RecvError::Corrupted)
     }
 
@@ -39,11 +39,7 @@ impl<T: Item> Receiver<T> {
     /// [`TryRecvError::Empty`], else as [`recv`](Self::recv).
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        if let Some(slot) = self.0.near() {
-            return self.take(slot).ok_or(TryRecvError::Corrupted);
-        }
-        self.0.try_ready(1)?;
-        let slot = self.0.track.run_on();
+        let slot = self.0.try_slot()?;
         self.take(slot).ok_or(TryRecvError::Corrupted)
     }
 
@@ -52,7 +48,7 @@ impl<T: Item> Receiver<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], else as [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, time: Duration) -> Result<T, RecvTimeoutError> {
-        let slot = self.wait(Deadline::after(time))?;
+        let slot = self.0.slot(Deadline::after(time))?;
         self.take(slot).ok_or(RecvTimeoutError::Corrupted)
     }
 
@@ -124,13 +120,6 @@ impl<T: Item> Receiver<T> {
         item.read(&mut unsafe { Reader::raw(slot.at(), T::SIZE, &[]) });
         self.0.pass_one();
         item.into_item()
-    }
-
-    /// Waits for the next slot.
-    #[inline]
-    fn wait(&mut self, deadline: Deadline) -> Result<Slot, Stop> {
-        self.0.wait(1, deadline)?;
-        Ok(self.0.track.run_on())
     }
 }
 
@@ -223,7 +212,7 @@ impl<T: Item> Iterator for Iter<'_, T> {
         loop {
             let slot = match self.receiver.0.near() {
                 Some(slot) => slot,
-                None => self.receiver.wait(Deadline::NEVER).ok()?,
+                None => self.receiver.0.slot(Deadline::NEVER).ok()?,
             };
             if let Some(item) = self.receiver.take(slot) {
                 return Some(item);

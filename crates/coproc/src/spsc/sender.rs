@@ -39,13 +39,8 @@ impl<T: Item> Sender<T> {
     /// [`TrySendError::Full`], else as [`send`](Self::send); with the item.
     #[inline]
     pub fn try_send(&mut self, item: T) -> Result<(), TrySendError<T>> {
-        if let Some(slot) = self.0.near() {
-            self.put(slot, &item);
-            return Ok(());
-        }
-        match self.0.try_ready(1) {
-            Ok(_) => {
-                let slot = self.0.track.run_on();
+        match self.0.try_slot() {
+            Ok(slot) => {
                 self.put(slot, &item);
                 Ok(())
             }
@@ -103,8 +98,7 @@ impl<T: Item> Sender<T> {
 
     #[inline]
     fn put_until(&mut self, item: &T, deadline: Deadline) -> Result<(), Stop> {
-        self.0.wait(1, deadline)?;
-        let slot = self.0.track.run_on();
+        let slot = self.0.slot(deadline)?;
         self.put(slot, item);
         Ok(())
     }

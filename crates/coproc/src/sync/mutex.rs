@@ -301,8 +301,7 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        let poison = || if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
-        self.parts.lock.release(self.holder, poison);
+        self.parts.lock.release(self.holder, || Culprit::at_end(self.panicking, self.culprit));
     }
 }
 

@@ -342,8 +342,7 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
-        let poison = || if !self.panicking && std::thread::panicking() { Culprit::caller() } else { self.culprit };
-        self.of.writer.release(self.holder, poison);
+        self.of.writer.release(self.holder, || Culprit::at_end(self.panicking, self.culprit));
         self.of.gate.notify_all();
     }
 }
