@@ -178,9 +178,10 @@ fn a_killed_zygote_is_replaced() -> Result<()> {
         for _ in 0..5 {
             let before = warm_up()?;
             kill(before);
-            // The first child was made before.
-            assert_eq!(Process::spawn(|a: u32| a + 1, (4,))?.join()?, 5);
-            assert_eq!(Process::spawn(|a: u32| a + 1, (5,))?.join()?, 6);
+            // The first ones were made before.
+            for n in 0..4 {
+                assert_eq!(Process::spawn(|a: u32| a + 1, (n,))?.join()?, n + 1);
+            }
             assert!(zygote().is_some_and(|now| now != before));
             until("the killed one was reaped", || state_of(before).is_none());
         }
@@ -205,10 +206,7 @@ fn kill_at_random(stop: &AtomicBool) -> u32 {
             std::hint::spin_loop();
         }
         // Only threads of this process that are keepers have children; all of these are ours.
-        let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-        let pids = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-        let pids: Vec<u32> =
-            pids.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect();
+        let pids = all_children();
         let named =
             |pid: &&u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("coproc-"));
         let named: Vec<_> = pids.iter().filter(named).collect();
@@ -274,14 +272,23 @@ fn zygotes_and_newborn_children_killed_at_any_moment() -> Result<()> {
     Ok(())
 }
 
-/// Children of this process that have ended and were not waited for, whatever they are.
-fn all_zombies() -> usize {
+/// The children of this process, whatever they are.
+fn all_children() -> Vec<u32> {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let lists = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok());
-    lists
-        .flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>())
-        .filter(|&pid| state_of(pid) == Some('Z'))
-        .count()
+    lists.flat_map(|text| text.split(' ').filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+/// Children of this process that have ended and were not waited for.
+fn all_zombies() -> usize {
+    all_children().into_iter().filter(|&pid| state_of(pid) == Some('Z')).count()
+}
+
+/// Children of this process that wait to be told what they shall be.
+fn all_spares() -> usize {
+    let is_spare =
+        |pid: &u32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "coproc-spare");
+    all_children().iter().filter(|pid| is_spare(pid)).count()
 }
 
 #[test]
@@ -364,6 +371,25 @@ fn a_forked_copy_has_a_zygote_of_its_own() -> Result<()> {
     }
     let _watch = watchdog(60, "a forked copy");
     assert_eq!(Process::spawn(program, ())?.join()?, (1, 1));
+    Ok(())
+}
+
+#[test]
+fn children_that_were_made_for_nobody_leave_though_a_forked_copy_goes_on() -> Result<()> {
+    fn program() -> Result<()> {
+        let first = warm_up()?;
+        let copy = fork(|| pause());
+        // From now on others are needed.
+        rights::no_new_privileges();
+        warm_up()?;
+        until("the old zygote is gone", || state_of(first).is_none());
+        until("its spare children are gone", || all_spares() <= 2);
+        kill(copy);
+        wait_for(copy);
+        Ok(())
+    }
+    let _watch = watchdog(60, "spare children and a forked copy");
+    Process::spawn(program, ())?.join()?;
     Ok(())
 }
 

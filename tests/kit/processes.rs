@@ -197,8 +197,8 @@ impl End {
     }
 }
 
-/// The children of this process, with their state: 'Z' has ended and nobody has waited for it. Without its zygote and the child that is kept ready, as
-/// long as these live.
+/// The children of this process, with their state: 'Z' has ended and nobody has waited for it. Without its zygote and the children that are kept ready,
+/// as long as these live.
 ///
 /// # Panics
 /// Without `/proc`.

@@ -16,43 +16,48 @@
 //! It is a child of a keeper's thread, as all children are, by `CLONE_PARENT`. It belongs to the program's family without being registered as alive:
 //! it never takes a lock. It holds back all signals, has `/dev/null` for standard input, output and error, and waits for packets.
 //!
-//! It makes a child before somebody wants one: the spare, which takes its first steps and waits on its channel. When the zygote is new, the program
-//! asks for one; from then on each caller takes one, and asks for the next when it has told its own what to run. So the next one is made
-//! while the last one runs, and callers do not wait for each other.
+//! It makes children before somebody wants them: the spares, which take their first steps and wait on their channels. A caller takes one, and when it has
+//! told that one what to run it asks for the next. So the next one is made while the last one runs, and callers do not wait for each other. Who finds
+//! none that is there or asked for asks before it waits.
 //!
 //! ```text
 //! caller                             zygote                               child
-//!                                    notes on the board: attempt n
-//!                                    makes a channel, copies itself;
-//!                                    the kernel notes the pid on the
-//!                                    board, and lets the copy run ------> asks to die with the program,
-//! receives <------------------------ {n, pid}, pidfd, channel's end       waits on its channel
-//! compares its rights with those
+//! makes a channel, and asks
+//! for a child with one end ------->  notes on the board: attempt n
+//!                                    copies itself; the kernel notes
+//!                                    the pid on the board, and lets
+//!                                    the copy run ----------------------> asks to die with the program,
+//! compares its rights with those                                          waits on its channel
 //! that the zygote was executed with,
 //! sees what else has changed
+//! receives <------------------------ {n, pid}, pidfd
 //!  -- arguments, opening -----------------------------------------------> becomes it, runs, sends its
 //!  -- asks for the next -----------> ...                                  result, ends
 //! ```
+//!
+//! The ends of channels go to the zygote, and not from there: while a socket is on its way in another one, the kernel looks for circles of them each time
+//! that any socket is closed.
 //!
 //! Of each attempt the zygote says what came of it, in order: a child, or the error. An error that a caller finds waiting is an old one, so it asks
 //! again. Who dies when:
 //!
 //! - The zygote, before it has made the child: the callers find the end of its socket, and nothing on the board. Another zygote is executed.
-//! - The zygote, when it has made the child and not said so: the number on the board is higher than the last that was said. The child finds the end of its
-//!   channel, of which nobody has the other end, and leaves; who lets the zygote go takes its exit status, by the pid on the board, so no zombie is left.
-//! - The zygote, later: nobody notices. A child that was offered is there; the caller after that finds the end of the socket.
-//! - The spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another. Until
+//! - The zygote, when it has made the child and not said so: the number on the board is higher than the last that was said. Who lets the zygote go
+//!   ends the channel, so the child leaves, and takes its exit status, by the pid on the board, so no zombie is left.
+//! - The zygote, later: nobody notices. The children that were offered are there; the caller after that finds the end of the socket.
+//! - A spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another. Until
 //!   then a spare that was killed is a zombie: nobody but the next caller hears of it.
 //! - The child, later: that is its end, which the pidfd tells.
 //! - The program: the channels end, the zygote reads the end of its socket, and the kernel ends all ([`lifeline`]).
 //! - No zygote lives long enough, three times in a row: the child is started by executing.
 //!
-//! To let a zygote go, the program ends its side of the socket, and takes what is still said; a spare that is not told anything leaves.
+//! To let a zygote go, the program ends its side of the socket, takes what is still said, and ends the channels of the spares: who is told nothing leaves. Ends, rather
+//! than closes, because a forked copy of the program may have them too.
 //!
 //! # Rights
 //!
 //! A child must not have more rights than its parent has now, which may have given up some since the zygote was executed. So they are
-//! compared each time ([`rights`]); a spare child whose rights are others is never told what to run. Another zygote is then executed from a thread
+//! compared each time ([`rights`]); a spare child whose rights are others is never taken. Another zygote is then executed from a thread
 //! that has the caller's rights: from its keeper, or from a new one, which the caller starts. Who has lost what it takes to start threads gets
 //! an error.
 //!
@@ -64,6 +69,7 @@ mod fork;
 mod forked;
 pub(crate) mod lifeline;
 mod opening;
+mod pages;
 mod rehearsal;
 pub(crate) mod rights;
 pub(crate) mod serve;

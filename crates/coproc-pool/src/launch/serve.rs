@@ -3,12 +3,14 @@
 #![allow(unsafe_code)]
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use coproc::__private::{adopt_family, socket};
+use coproc::__private::adopt_family;
 use coproc::Result;
 
 use super::board::Board;
+use super::pages::Pages;
 use super::zygote::{Offer, READY};
 use super::{lifeline, rehearsal};
 use crate::channel::Channel;
@@ -25,8 +27,9 @@ struct Zygote {
     program: Channel,
     board: Board,
     thread: Thread,
-    /// The reading end of the program's lifeline, opened for the next child alone. `None` where that is not possible.
-    deadly: Option<OwnedFd>,
+    /// The reading end of the program's lifeline.
+    life: OwnedFd,
+    pages: Pages,
 }
 
 /// Serves the program of this process id, which is the parent. Returns in each child, with its channel.
@@ -35,16 +38,15 @@ pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
     if !lifeline::hold(parent, None) {
         sys::leave(1);
     }
-    let mut zygote = match Zygote::new(program) {
+    let zygote = match Zygote::new(program) {
         Ok(zygote) => zygote,
         Err(()) => sys::leave(1),
     };
-    while zygote.is_asked() {
-        if let Some(channel) = zygote.make() {
+    while let Some(channel) = zygote.asked() {
+        if let Some(channel) = zygote.make(channel) {
             zygote.begin(parent);
             return channel;
         }
-        zygote.renew();
     }
     sys::leave(0)
 }
@@ -58,11 +60,11 @@ impl Zygote {
             Err(error) => error.to_string(),
         };
         program.send_files(word.as_bytes(), &[]).map_err(drop)?;
-        let (board, thread, deadly) = ready.map_err(drop)?;
-        Ok(Self { program, board, thread, deadly })
+        let (board, thread, life, pages) = ready.map_err(drop)?;
+        Ok(Self { program, board, thread, life, pages })
     }
 
-    fn prepare(program: &Channel) -> Result<(Board, Thread, Option<OwnedFd>)> {
+    fn prepare(program: &Channel) -> Result<(Board, Thread, OwnedFd, Pages)> {
         let os = coproc::Error::from_os;
         let received = program.recv_files(&mut [0], true).map_err(|error| os("receiving from the program", error))?;
         let mut files = received.map(|(_, files)| files).unwrap_or_default().into_iter();
@@ -87,25 +89,31 @@ impl Zygote {
         rustix::stdio::dup2_stderr(&null).map_err(|error| os("replacing standard error", error.into()))?;
         child::prepare();
         overflow::prepare();
-        Ok((board, thread, sys::life::deadly(life.as_fd()).ok()))
+        Ok((board, thread, life, Pages::prepare().unwrap_or_default()))
     }
 
-    /// Waits until the program asks for a child; `false` if it is gone.
-    fn is_asked(&self) -> bool {
-        matches!(self.program.recv_files(&mut [0], true), Ok(Some((1.., _))))
+    /// Waits until the program asks for a child, and gives the child's end of its channel, unless there was no place for it; `None` if the program is gone.
+    fn asked(&self) -> Option<Option<Channel>> {
+        match self.program.recv_files(&mut [0], true) {
+            Ok(Some((1.., files))) => Some(files.into_iter().next().map(Channel::from_file)),
+            _ => None,
+        }
     }
 
-    /// Makes a child, and says so; in the child, its end of the channel.
-    fn make(&self) -> Option<Channel> {
+    /// Makes a child with this end of its channel, and says so; in the child, gives it back.
+    fn make(&self, channel: Option<Channel>) -> Option<Channel> {
         let (number, note) = self.board.attempt();
-        let made = socket::pair().and_then(|(ours, theirs)| {
+        let made = channel.ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE)).and_then(|channel| {
             // SAFETY: this process has one thread (`prepare` has looked, and nobody else's code has run since), and the note is an atomic word.
-            let made = unsafe { self.thread.copy(note) }?;
-            Ok((made, ours, theirs))
+            Ok((unsafe { self.thread.copy(note) }?, channel))
         });
         match made {
-            Ok((None, _, theirs)) => return Some(Channel::from_file(theirs)),
-            Ok((Some((pid, pidfd)), ours, _)) => self.say(Offer::child(number, pid), &[pidfd.as_fd(), ours.as_fd()]),
+            Ok((None, channel)) => return Some(channel),
+            Ok((Some((pid, pidfd)), channel)) => {
+                // Who reads that it was made knows that nobody else has it.
+                drop(channel);
+                self.say(Offer::child(number, pid), &[pidfd.as_fd()]);
+            }
             Err(error) => self.say(Offer::refused(number, &error), &[]),
         }
         None
@@ -118,22 +126,16 @@ impl Zygote {
 
     /// What a child does before anything else: lives no longer than its parent, and has nothing of the zygote's.
     fn begin(self, parent: u32) {
-        let Self { program, board, deadly, .. } = self;
+        let Self { program, board, life, pages, .. } = self;
         drop(program);
         // It is not mapped here.
         std::mem::forget(board);
-        if !lifeline::hold(parent, deadly) {
+        if !lifeline::hold(parent, sys::life::deadly(life.as_fd()).ok()) {
             sys::leave(1);
         }
+        drop(life);
         sys::set_thread_name(SPARE);
         rehearsal::rehearse();
-    }
-
-    /// Opens the lifeline for the next child, while the last one runs.
-    fn renew(&mut self) {
-        let next = self.deadly.as_ref().and_then(|last| sys::life::deadly(last.as_fd()).ok());
-        if next.is_some() {
-            self.deadly = next;
-        }
+        pages.take();
     }
 }

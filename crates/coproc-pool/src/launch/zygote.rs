@@ -1,5 +1,6 @@
 //! The program's side of the zygote: starting it, asking it for children, replacing it.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
@@ -23,7 +24,10 @@ pub(super) const READY: &str = "ready";
 /// How often a child is asked for, of a new zygote each time, before it is started without.
 const TRIES: usize = 3;
 
-/// What the zygote says of a child that it was asked for, in one packet. With a child come its descriptor and the program's end of its channel.
+/// How many children wait to be told what they shall be: who follows quickly finds one while the other is made.
+const SPARES: usize = 2;
+
+/// What the zygote says of a child that it was asked for, in one packet. With a child comes its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Offer {
     /// The number of the attempt.
@@ -68,6 +72,8 @@ pub(super) struct Zygote {
     pid: u32,
     /// Closed with the last caller who uses it; then it leaves.
     socket: Channel,
+    /// This program's ends of the channels of the children that were asked for, in that order. Locked by the thread that asks.
+    asked: Mutex<VecDeque<Channel>>,
     /// The number of the last attempt of which it has said what came of it. Locked by the thread that receives.
     taken: Mutex<u32>,
     board: Board,
@@ -106,15 +112,6 @@ enum Taken {
     Gone,
 }
 
-/// Whether a spare child may be told what to run.
-enum Told {
-    Yes,
-    /// It may do what the caller may not, or the other way round. It was told nothing.
-    Differs,
-    /// It has ended, and ran nothing.
-    Ended,
-}
-
 /// Starts a child by the zygote; `None` if that cannot be done in this program, or not now.
 pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parcel) -> Result<Option<(Arc<Child>, Channel)>> {
     let mut refusals = 0;
@@ -122,39 +119,35 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
     while tries < TRIES {
         tries += 1;
         let Some(zygote) = current()? else { return Ok(None) };
-        let taken = zygote.take()?;
-        // The next caller's is made when this one has what it came for, or has failed.
-        let _next = Next(&zygote);
-        match taken {
+        let Some(context) = zygote.compare(asked)? else {
+            retire(&zygote);
+            continue;
+        };
+        opening.context = context;
+        match zygote.take()? {
             Taken::Gone => retire(&zygote),
-            // That was made ready some time ago, and things may have changed.
-            Taken::Refused(_) if refusals == 0 => {
+            // That was said some time ago, and things may have changed.
+            Taken::Refused(_) if refusals < SPARES => {
                 refusals += 1;
                 tries -= 1;
             }
             Taken::Refused(error) => return Err(refused(error)),
             Taken::Spare(spare) => {
-                let told = zygote.tell(opening, asked, arguments, &spare.channel);
-                // If it was told nothing it leaves, and its keeper sees to the rest.
+                let told = opening.send(arguments, &spare.channel);
+                // The next callers' are made while this one runs. Where that cannot be asked for, they ask themselves.
+                let _ = zygote.ask(SPARES);
+                if !matches!(told, Ok(true)) {
+                    // It leaves, if it has not ended, and its keeper sees to the rest.
+                    spare.channel.end_sending();
+                }
                 let child = Child::new(spare.pid, Some(spare.pidfd), &zygote.keeper)?;
-                match told? {
-                    Told::Yes => return Ok(Some((child, spare.channel))),
-                    Told::Differs => retire(&zygote),
-                    Told::Ended => {}
+                if told? {
+                    return Ok(Some((child, spare.channel)));
                 }
             }
         }
     }
     Ok(None)
-}
-
-/// Asks for another child when this is dropped.
-struct Next<'a>(&'a Zygote);
-
-impl Drop for Next<'_> {
-    fn drop(&mut self) {
-        self.0.ask();
-    }
 }
 
 /// The zygote; starts one if there is none. `None` if there cannot be one.
@@ -227,31 +220,46 @@ impl Zygote {
         Ok(match &word[..len] {
             [] => Started::Died,
             word if word == READY.as_bytes() => {
-                let zygote = Self { pid: std::process::id(), socket: ours, taken: Mutex::new(0), board, keeper, rights, origin };
-                zygote.ask();
+                let zygote = Self {
+                    pid: std::process::id(),
+                    socket: ours,
+                    asked: Mutex::default(),
+                    taken: Mutex::new(0),
+                    board,
+                    keeper,
+                    rights,
+                    origin,
+                };
                 Started::Ready(Arc::new(zygote))
             }
             _ => Started::Cannot,
         })
     }
 
-    /// Asks for a child.
-    fn ask(&self) {
-        // If it is gone, whoever waits for that child learns it.
-        let _ = self.socket.send_files(&[0], &[]);
+    /// Asks for children, if fewer than so many are there or asked for.
+    fn ask(&self, least: usize) -> Result<()> {
+        let mut asked = lock(&self.asked);
+        while asked.len() < least {
+            let (ours, theirs) = Channel::pair()?;
+            match self.socket.send_files(&[0], &[theirs.as_fd()]) {
+                Ok(()) => asked.push_back(ours),
+                // It is gone: whoever waits for what it says learns that.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => break,
+                Err(error) => return Err(Error::from_os("asking for a child process", error)),
+            }
+        }
+        Ok(())
     }
 
-    /// Takes a child that was asked for. Each caller asks for one afterwards, and there is one more from the start.
+    /// Takes the first child that was asked for.
     fn take(&self) -> Result<Taken> {
-        // There will be two descriptors.
-        let places = [self.place()?, self.place()?];
         let mut taken = lock(&self.taken);
-        drop(places);
+        // Others take none meanwhile.
+        self.ask(1)?;
+        // There will be a descriptor.
+        let place = rustix::io::fcntl_dupfd_cloexec(&self.socket, 3);
+        drop(place.map_err(|error| Error::from_os("watching a child process", error.into()))?);
         self.next(&mut taken)
-    }
-
-    fn place(&self) -> Result<OwnedFd> {
-        rustix::io::fcntl_dupfd_cloexec(&self.socket, 3).map_err(|error| Error::from_os("watching a child process", error.into()))
     }
 
     /// Waits for what the zygote says next. `taken` is the number of the last attempt of which it has said what came of it.
@@ -261,13 +269,13 @@ impl Zygote {
         let (len, files) = received.map_err(|error| Error::from_os("receiving from the zygote", error))?.unwrap_or_default();
         let Some(offer) = Offer::parse(&bytes[..len]) else { return Ok(Taken::Gone) };
         *taken = offer.number;
+        let channel = lock(&self.asked).pop_front();
         let Some(pid) = Pid::from_raw(offer.pid) else {
             return Ok(Taken::Refused(io::Error::from_raw_os_error(offer.error)));
         };
-        let mut files = files.into_iter();
-        match (files.next(), files.next()) {
-            (Some(pidfd), Some(channel)) => Ok(Taken::Spare(Spare { pid, pidfd, channel: Channel::from_file(channel) })),
-            // Other threads have taken the places that were kept for it.
+        match (files.into_iter().next(), channel) {
+            (Some(pidfd), Some(channel)) => Ok(Taken::Spare(Spare { pid, pidfd, channel })),
+            // Another thread has taken the place that was kept for it.
             _ => {
                 sys::end(pid);
                 Ok(Taken::Refused(io::Error::from_raw_os_error(libc::EMFILE)))
@@ -275,33 +283,37 @@ impl Zygote {
         }
     }
 
-    /// Lets it go, and the children that it has made for nobody.
+    /// Lets it go, and the children that it has made for nobody: they read the end of their channels, also where a forked copy of this program has
+    /// the other ends too, and leave.
     fn dismiss(&self) {
         self.socket.end_sending();
         let mut taken = lock(&self.taken);
         loop {
             match self.next(&mut taken) {
                 Ok(Taken::Gone) => break,
-                // It reads the end of its channel, and leaves.
-                Ok(Taken::Spare(Spare { pid, pidfd, .. })) => drop(Child::new(pid, Some(pidfd), &self.keeper)),
+                Ok(Taken::Spare(Spare { pid, pidfd, channel })) => {
+                    channel.end_sending();
+                    drop(Child::new(pid, Some(pidfd), &self.keeper));
+                }
                 Ok(Taken::Refused(_)) | Err(_) => {}
             }
         }
         // It may have been killed when it had made a child, before it could say so.
+        lock(&self.asked).drain(..).for_each(|channel| channel.end_sending());
         let (last, pid) = self.board.last();
         if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| last > *taken) {
             sys::wait_for(pid);
         }
     }
 
-    /// Sends the child what it needs to begin, if it may.
-    fn tell(&self, opening: &mut Opening, asked: &Context, arguments: &mut Parcel, channel: &Channel) -> Result<Told> {
+    /// What its children must set up to be as the calling thread's would be, and as is asked for; `None` if they may do what this thread may not, or the
+    /// other way round.
+    fn compare(&self, asked: &Context) -> Result<Option<Context>> {
         let status = rights::status()?;
         if !Rights::of(&status)?.are(&self.rights) {
-            return Ok(Told::Differs);
+            return Ok(None);
         }
-        opening.context = self.origin.differences(&status)?.then(asked);
-        Ok(if opening.send(arguments, channel)? { Told::Yes } else { Told::Ended })
+        Ok(Some(self.origin.differences(&status)?.then(asked)))
     }
 }
 

@@ -54,8 +54,8 @@ const CAPTURES: &str =
 /// A child ends when its function returns, though threads of its own still run; what it has printed is written out before that. Ctrl-C at the
 /// terminal is for its parent: see [`interrupted`].
 ///
-/// What is copied is the *zygote*: this program, executed when the first child is started, which never gets to its `main`. It and the copy that it keeps ready for
-/// the next start are children of this process too, `coproc-zygote` and `coproc-spare` in `ps`, and end with it. So a loop that calls `waitpid(-1)` until
+/// What is copied is the *zygote*: this program, executed when the first child is started, which never gets to its `main`. It and the copies that it keeps ready for
+/// the next starts are children of this process too, `coproc-zygote` and `coproc-spare` in `ps`, and end with it. So a loop that calls `waitpid(-1)` until
 /// `ECHILD` never ends, and it takes the statuses of children away from those who join them: wait for children of your own by their pids. Where there can
 /// be no zygote, and for [`Builder::exec`], the program is executed for each child.
 ///
