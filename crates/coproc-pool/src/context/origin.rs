@@ -15,6 +15,7 @@ use rustix::process::Rlimit;
 use rustix::thread::CpuSet;
 
 use super::{Context, File, RESOURCES, Setting};
+use crate::sys;
 
 /// The state of the program, and of the calling thread, that a child inherits. Not in it are rights, which a zygote cannot follow.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ impl Origin {
             umask: field(status, "Umask:", 8).and_then(|mask| mask.try_into().ok()).ok_or_else(strange)?,
             ignored: field(status, "SigIgn:", 16).ok_or_else(strange)?,
             blocked: field(status, "SigBlk:", 16).ok_or_else(strange)?,
-            limits: RESOURCES.map(rustix::process::getrlimit),
+            limits: RESOURCES.map(sys::limit),
             cpus: rustix::thread::sched_getaffinity(None).map_err(os("reading the CPU affinity"))?,
             nice: rustix::process::getpriority_process(None).map_err(os("reading the nice value"))?,
         })
@@ -131,6 +132,11 @@ mod tests {
         assert_eq!((origin.umask, origin.blocked, origin.ignored), (0o27, 0x10002, 1 << 63 | 1 << 12));
         assert!(Origin::now("Umask:\t0027\n").is_err());
         Origin::now(&std::fs::read_to_string("/proc/thread-self/status").unwrap()).unwrap();
+    }
+
+    #[test]
+    fn limits_are_those_of_the_c_library() {
+        assert_eq!(RESOURCES.map(sys::limit), RESOURCES.map(rustix::process::getrlimit));
     }
 
     #[test]

@@ -14,12 +14,25 @@ use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::{Resource, Rlimit};
+
 pub(crate) use end::{Status, end, leave, pidfd, reap, signal, wait_for};
 pub(crate) use spawn::{spawn, spawn_closes_the_rest};
 
 /// In a child: dies when the thread that started it ends (`PR_SET_PDEATHSIG`).
 pub(crate) fn die_with_parent() {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+}
+
+/// A limit of this process (`getrlimit(2)`). Those who provide it ask for that of any process (`prlimit(2)`), which takes twice as long.
+pub(crate) fn limit(resource: Resource) -> Rlimit {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: writes one `struct rlimit`, of which the kernel has the same notion where numbers have 64 bits.
+    if unsafe { libc::syscall(libc::SYS_getrlimit, resource as libc::c_long, &raw mut limit) } != 0 {
+        return rustix::process::getrlimit(resource);
+    }
+    let finite = |value| (value != libc::RLIM_INFINITY).then_some(value);
+    Rlimit { current: finite(limit.rlim_cur), maximum: finite(limit.rlim_max) }
 }
 
 /// The name of the calling thread, as `ps` shows it; the first 15 bytes.
