@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use coproc::{Error, Event, Queue, Result, SharedArray, SharedValue};
 use coproc_pool::{Cause, Pool, PoolError, Process, Task};
-use coproc_tests::{End, events, kill, pause, resume, stop, until, wait, watchdog};
+use coproc_tests::{End, events, kill, pause, resume, rights, stop, until, wait, watchdog};
 
 /// Far beyond what the pool takes, on a machine that does other things too.
 const SOON: Duration = Duration::from_secs(10);
@@ -101,8 +101,24 @@ fn tasks_that_end_their_worker() -> Result<()> {
     assert_eq!(died(pool.apply(|| -> () { std::process::exit(0) }, ())).2, Cause::Exited { code: 0 });
     assert_eq!(died(pool.apply(|| -> () { std::process::abort() }, ())).1, Some(libc::SIGABRT));
     assert_eq!(died(pool.apply(starve, ())).1, Some(libc::SIGABRT));
-    assert_eq!(died(pool.apply(overflow, (0,))).1, Some(libc::SIGSEGV));
+    assert_eq!(died(pool.apply(overflow, (0,))).2, Cause::StackOverflow);
     serves(&pool)
+}
+
+#[test]
+fn a_replaced_worker_holds_back_no_other_signals() -> Result<()> {
+    fn held_back() -> Result<String> {
+        let status = std::fs::read_to_string("/proc/thread-self/status")?;
+        Ok(status.lines().find(|line| line.starts_with("SigBlk:")).unwrap_or_default().to_owned())
+    }
+    let _watch = watchdog(60, "signals of a replaced worker");
+    rights::hold_back(libc::SIGUSR2);
+    let pool = Pool::new(1)?;
+    let first = pool.apply(held_back, ())?;
+    assert_eq!(first, held_back()?);
+    assert_eq!(died(pool.apply(|| -> () { std::process::abort() }, ())).1, Some(libc::SIGABRT));
+    assert_eq!(pool.apply(held_back, ())?, first);
+    Ok(())
 }
 
 #[test]

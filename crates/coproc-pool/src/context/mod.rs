@@ -120,6 +120,13 @@ impl Context {
         Self { parent: Relative { pid: std::process::id(), name: current_name().to_owned() }, ..self }
     }
 
+    /// The same, of a child that holds back these signals (a bit for each: signal 1 is bit 0), whatever the thread that starts it does.
+    pub(crate) fn holding_back(mut self, signals: u64) -> Self {
+        self.settings.insert(self.inherited, Setting::Blocked(signals));
+        self.inherited += 1;
+        self
+    }
+
     /// Adds what the user asked for.
     pub(crate) fn ask(&mut self, setting: Setting) {
         self.settings.push(setting);

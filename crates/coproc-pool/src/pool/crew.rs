@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use coproc::__private::{Lease, Parcel};
+use coproc::__private::{Lease, Parcel, SignalMask};
 use coproc::{Message, Result};
 use rustix::event::{PollFd, PollFlags};
 
@@ -48,6 +48,8 @@ pub(super) struct Crew {
     desk: Arc<Desk>,
     lease: Arc<Lease>,
     pub(super) settings: Settings,
+    /// The signals that the thread which made the pool held back: so do all workers, though later ones are started by a thread that gets none.
+    signals: u64,
     order: AtomicU8,
     /// How often a worker was put on each seat.
     starts: Box<[AtomicU64]>,
@@ -79,7 +81,8 @@ impl Crew {
     pub(super) fn start(desk: Arc<Desk>, lease: Arc<Lease>, settings: Settings) -> Result<Self> {
         let starts = (0..settings.processes).map(|_| AtomicU64::new(0)).collect();
         let pids = (0..settings.processes).map(|_| AtomicU32::new(0)).collect();
-        let crew = Self { desk, lease, settings, order: AtomicU8::new(SERVE), starts, pids };
+        let signals = SignalMask::current().bits();
+        let crew = Self { desk, lease, settings, signals, order: AtomicU8::new(SERVE), starts, pids };
         for seat in 0..crew.settings.processes {
             if let Err(error) = crew.hire(seat) {
                 crew.kill_all();
@@ -125,7 +128,8 @@ impl Crew {
         // Locked before it runs: who hears of its first result waits for its line.
         let Some(mut line) = self.desk.lines.at(seat) else { return Ok(()) };
         // A daemon: nobody waits for it when the program ends.
-        let settings = context::Settings::new(name, true);
+        let mut settings = context::Settings::new(name, true);
+        settings.context = settings.context.holding_back(self.signals);
         let (child, channel) = launch::start(worker::serve, &settings, parcel)?;
         process::enter(&process::Child::new(settings.name, settings.daemon, Arc::clone(&child)));
         let dead = self.pids[seat].swap(child.pid, Ordering::Relaxed);

@@ -47,6 +47,13 @@ impl SignalMask {
         Self(unsafe { now.assume_init() })
     }
 
+    /// A bit for each signal: signal 1 is bit 0.
+    pub fn bits(&self) -> u64 {
+        // SAFETY: reads the set; it refuses numbers that are no signals.
+        let has = |signal| unsafe { libc::sigismember(&raw const self.0, signal) } == 1;
+        (0..64).filter(|bit| has(bit + 1)).fold(0, |bits, bit| bits | 1 << bit)
+    }
+
     /// For calls that take a mask.
     pub fn as_ptr(&self) -> *const libc::sigset_t {
         &raw const self.0
