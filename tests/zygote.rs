@@ -255,7 +255,7 @@ fn zygotes_and_newborn_children_killed_at_any_moment() -> Result<()> {
             stop.store(true, SeqCst);
             killer.join().unwrap()
         });
-        // The last zygote, and the child that was kept ready, may have been killed: that is seen by who needs one.
+        // The last zygote, and the children that were kept ready, may have been killed: that is seen by who needs one.
         warm_up()?;
         until("no child is left", || children().is_empty());
         until("no zombie is left", || all_zombies() == 0);

@@ -56,7 +56,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
     let (ours, theirs) = Channel::pair()?;
     let (life, family, ticket) = (Lifeline::get()?, family()?, ticket(false)?);
     let files: Vec<_> = [life.as_fd()].into_iter().chain(family.iter().map(AsFd::as_fd)).collect();
-    ours.send_files(&[0], &files).map_err(|error| Error::from_os("sending to a child process", error))?;
+    ours.send_files(&[0], &files, true).map_err(|error| Error::from_os("sending to a child process", error))?;
     let job = move || Ok((Origin::now(&rights::status()?)?, execute(&ticket, &theirs)?));
     let (keeper, (origin, (pid, pidfd))) = if rights.are_incomparable() {
         (keeper::any()?, on_own_thread(job)?)

@@ -27,10 +27,10 @@
 //!                                    copies itself; the kernel notes
 //!                                    the pid on the board, and lets
 //!                                    the copy run ----------------------> asks to die with the program,
-//! compares its rights with those                                          waits on its channel
+//! receives <------------------------ {n, pid}, pidfd                      waits on its channel
+//! compares its rights with those
 //! that the zygote was executed with,
 //! sees what else has changed
-//! receives <------------------------ {n, pid}, pidfd
 //!  -- arguments, opening -----------------------------------------------> becomes it, runs, sends its
 //!  -- asks for the next -----------> ...                                  result, ends
 //! ```
@@ -46,10 +46,10 @@
 //!   ends the channel, so the child leaves, and takes its exit status, by the pid on the board, so no zombie is left.
 //! - The zygote, later: nobody notices. The children that were offered are there; the caller after that finds the end of the socket.
 //! - A spare, before it is told anything: the caller cannot send, or does and learns of a child that was killed. In the first case it takes another. Until
-//!   then a spare that was killed is a zombie: nobody but the next caller hears of it.
+//!   then a spare that was killed is a zombie: nobody but the caller who takes it hears of it.
 //! - The child, later: that is its end, which the pidfd tells.
 //! - The program: the channels end, the zygote reads the end of its socket, and the kernel ends all ([`lifeline`]).
-//! - No zygote lives long enough, three times in a row: the child is started by executing.
+//! - No zygote, or none of its children, lives long enough, three times in a row: the child is started by executing.
 //!
 //! To let a zygote go, the program ends its side of the socket, takes what is still said, and ends the channels of the spares: who is told nothing leaves. Ends, rather
 //! than closes, because a forked copy of the program may have them too.
@@ -57,7 +57,7 @@
 //! # Rights
 //!
 //! A child must not have more rights than its parent has now, which may have given up some since the zygote was executed. So they are
-//! compared each time ([`rights`]); a spare child whose rights are others is never taken. Another zygote is then executed from a thread
+//! compared each time ([`rights`]); a spare child whose rights are others is never told what to run. Another zygote is then executed from a thread
 //! that has the caller's rights: from its keeper, or from a new one, which the caller starts. Who has lost what it takes to start threads gets
 //! an error.
 //!

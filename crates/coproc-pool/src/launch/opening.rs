@@ -28,13 +28,17 @@ impl Opening {
         arguments.bytes.extend(handles.to_ne_bytes());
     }
 
-    /// Sends arguments with this. `false` if the child has ended already: who waits for it will learn that.
+    /// Sends arguments with this. `false` if the child has ended already: who waits for it will learn that. If it cannot be told all, the channel is ended,
+    /// so that it leaves.
     pub(crate) fn send(&self, arguments: &mut Parcel, channel: &Channel) -> Result<bool> {
         let (bytes, handles) = (arguments.bytes.len(), arguments.handles.len());
         self.append_to(arguments);
         let sent = channel.send(arguments);
         arguments.bytes.truncate(bytes);
         arguments.handles.truncate(handles);
+        if sent.is_err() {
+            channel.end_sending();
+        }
         match sent {
             // Reset: it had not read what was sent before.
             Err(Error::Os(_, error)) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => Ok(false),

@@ -59,7 +59,7 @@ impl Zygote {
             Ok(_) => READY.to_owned(),
             Err(error) => error.to_string(),
         };
-        program.send_files(word.as_bytes(), &[]).map_err(drop)?;
+        program.send_files(word.as_bytes(), &[], true).map_err(drop)?;
         let (board, thread, life, pages) = ready.map_err(drop)?;
         Ok(Self { program, board, thread, life, pages })
     }
@@ -110,7 +110,6 @@ impl Zygote {
         match made {
             Ok((None, channel)) => return Some(channel),
             Ok((Some((pid, pidfd)), channel)) => {
-                // Who reads that it was made knows that nobody else has it.
                 drop(channel);
                 self.say(Offer::child(number, pid), &[pidfd.as_fd()]);
             }
@@ -120,8 +119,10 @@ impl Zygote {
     }
 
     fn say(&self, offer: Offer, files: &[BorrowedFd<'_>]) {
-        // Who does not hear it is gone, and the next look tells.
-        let _ = self.program.send_files(&offer.to_bytes(), files);
+        if self.program.send_files(&offer.to_bytes(), files, true).is_err() {
+            // The program is gone; or there was no memory, and it must not wait for what it has not heard. The board says the rest.
+            sys::leave(1);
+        }
     }
 
     /// What a child does before anything else: lives no longer than its parent, and has nothing of the zygote's.

@@ -72,7 +72,7 @@ pub(super) struct Zygote {
     pid: u32,
     /// Closed with the last caller who uses it; then it leaves.
     socket: Channel,
-    /// This program's ends of the channels of the children that were asked for, in that order. Locked by the thread that asks.
+    /// This program's ends of the channels of the children that were asked for, in that order. Who holds its lock waits for no child.
     asked: Mutex<VecDeque<Channel>>,
     /// The number of the last attempt of which it has said what came of it. Locked by the thread that receives.
     taken: Mutex<u32>,
@@ -112,37 +112,41 @@ enum Taken {
     Gone,
 }
 
+/// Whether a spare child may be told what to run.
+enum Told {
+    Yes,
+    /// It may do what the caller may not, or the other way round. It was told nothing.
+    Differs,
+    /// It has ended, and ran nothing.
+    Ended,
+}
+
 /// Starts a child by the zygote; `None` if that cannot be done in this program, or not now.
 pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parcel) -> Result<Option<(Arc<Child>, Channel)>> {
-    let mut refusals = 0;
-    let mut tries = 0;
-    while tries < TRIES {
-        tries += 1;
+    let (mut stale, mut failed) = (0, 0);
+    while failed < TRIES {
         let Some(zygote) = current()? else { return Ok(None) };
-        let Some(context) = zygote.compare(asked)? else {
-            retire(&zygote);
-            continue;
-        };
-        opening.context = context;
         match zygote.take()? {
-            Taken::Gone => retire(&zygote),
             // That was said some time ago, and things may have changed.
-            Taken::Refused(_) if refusals < SPARES => {
-                refusals += 1;
-                tries -= 1;
-            }
+            Taken::Refused(_) if stale < SPARES => stale += 1,
             Taken::Refused(error) => return Err(refused(error)),
+            Taken::Gone => {
+                retire(&zygote);
+                failed += 1;
+            }
             Taken::Spare(spare) => {
-                let told = opening.send(arguments, &spare.channel);
-                // The next callers' are made while this one runs. Where that cannot be asked for, they ask themselves.
-                let _ = zygote.ask(SPARES);
-                if !matches!(told, Ok(true)) {
-                    // It leaves, if it has not ended, and its keeper sees to the rest.
-                    spare.channel.end_sending();
-                }
+                let told = zygote.tell(opening, asked, arguments, &spare.channel);
+                zygote.ask_ahead();
+                // If it was told nothing it leaves, and its keeper sees to the rest.
                 let child = Child::new(spare.pid, Some(spare.pidfd), &zygote.keeper)?;
-                if told? {
-                    return Ok(Some((child, spare.channel)));
+                match told? {
+                    Told::Yes => return Ok(Some((child, spare.channel))),
+                    Told::Ended if stale < SPARES => stale += 1,
+                    Told::Ended => failed += 1,
+                    Told::Differs => {
+                        retire(&zygote);
+                        failed += 1;
+                    }
                 }
             }
         }
@@ -203,7 +207,7 @@ impl Zygote {
         let life = Lifeline::get()?;
         let family = family()?;
         let files: Vec<_> = [life.as_fd(), board_file.as_fd()].into_iter().chain(family.iter().map(AsFd::as_fd)).collect();
-        ours.send_files(&[0], &files).map_err(|error| Error::from_os("sending to the zygote", error))?;
+        ours.send_files(&[0], &files, true).map_err(|error| Error::from_os("sending to the zygote", error))?;
         let ticket = exec::ticket(true)?;
         let (rights, origin, pid, pidfd) = keeper.run(move || {
             let status = rights::status()?;
@@ -237,48 +241,57 @@ impl Zygote {
     }
 
     /// Asks for children, if fewer than so many are there or asked for.
-    fn ask(&self, least: usize) -> Result<()> {
+    fn ask(&self, least: usize, wait: bool) -> Result<()> {
         let mut asked = lock(&self.asked);
         while asked.len() < least {
             let (ours, theirs) = Channel::pair()?;
-            match self.socket.send_files(&[0], &[theirs.as_fd()]) {
-                Ok(()) => asked.push_back(ours),
-                // It is gone: whoever waits for what it says learns that.
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET)) => break,
-                Err(error) => return Err(Error::from_os("asking for a child process", error)),
+            match self.socket.send_files(&[0], &[theirs.as_fd()], wait) {
+                Ok(true) => asked.push_back(ours),
+                Ok(false) => break,
+                Err(error) => match error.raw_os_error() {
+                    // It is gone: whoever waits for what it says learns that.
+                    Some(libc::EPIPE | libc::ECONNRESET | libc::ECONNREFUSED | libc::ENOTCONN) => break,
+                    _ => return Err(Error::from_os("asking for a child process", error)),
+                },
             }
         }
         Ok(())
     }
 
+    /// Asks for those that the next callers take, while this one's runs. Where that cannot be, they ask themselves.
+    fn ask_ahead(&self) {
+        let _ = self.ask(SPARES, false);
+    }
+
     /// Takes the first child that was asked for.
     fn take(&self) -> Result<Taken> {
         let mut taken = lock(&self.taken);
-        // Others take none meanwhile.
-        self.ask(1)?;
+        // Nobody else takes it: there is one until this has taken it.
+        self.ask(1, true)?;
         // There will be a descriptor.
         let place = rustix::io::fcntl_dupfd_cloexec(&self.socket, 3);
         drop(place.map_err(|error| Error::from_os("watching a child process", error.into()))?);
-        self.next(&mut taken)
+        Ok(self.next(&mut taken))
     }
 
     /// Waits for what the zygote says next. `taken` is the number of the last attempt of which it has said what came of it.
-    fn next(&self, taken: &mut u32) -> Result<Taken> {
+    fn next(&self, taken: &mut u32) -> Taken {
         let mut bytes = [0; Offer::SIZE];
-        let received = self.socket.recv_files(&mut bytes, true);
-        let (len, files) = received.map_err(|error| Error::from_os("receiving from the zygote", error))?.unwrap_or_default();
-        let Some(offer) = Offer::parse(&bytes[..len]) else { return Ok(Taken::Gone) };
+        // Whatever else is wrong with the socket, it is of no use any more.
+        let Ok(Some((len, files))) = self.socket.recv_files(&mut bytes, true) else { return Taken::Gone };
+        let Some(offer) = Offer::parse(&bytes[..len]) else { return Taken::Gone };
         *taken = offer.number;
+        // Of each that was asked for it says something, in order.
         let channel = lock(&self.asked).pop_front();
         let Some(pid) = Pid::from_raw(offer.pid) else {
-            return Ok(Taken::Refused(io::Error::from_raw_os_error(offer.error)));
+            return Taken::Refused(io::Error::from_raw_os_error(offer.error));
         };
         match (files.into_iter().next(), channel) {
-            (Some(pidfd), Some(channel)) => Ok(Taken::Spare(Spare { pid, pidfd, channel })),
+            (Some(pidfd), Some(channel)) => Taken::Spare(Spare { pid, pidfd, channel }),
             // Another thread has taken the place that was kept for it.
             _ => {
                 sys::end(pid);
-                Ok(Taken::Refused(io::Error::from_raw_os_error(libc::EMFILE)))
+                Taken::Refused(io::Error::from_raw_os_error(libc::EMFILE))
             }
         }
     }
@@ -290,12 +303,12 @@ impl Zygote {
         let mut taken = lock(&self.taken);
         loop {
             match self.next(&mut taken) {
-                Ok(Taken::Gone) => break,
-                Ok(Taken::Spare(Spare { pid, pidfd, channel })) => {
+                Taken::Gone => break,
+                Taken::Spare(Spare { pid, pidfd, channel }) => {
                     channel.end_sending();
                     drop(Child::new(pid, Some(pidfd), &self.keeper));
                 }
-                Ok(Taken::Refused(_)) | Err(_) => {}
+                Taken::Refused(_) => {}
             }
         }
         // It may have been killed when it had made a child, before it could say so.
@@ -304,6 +317,18 @@ impl Zygote {
         if let Some(pid) = Pid::from_raw(pid.cast_signed()).filter(|_| last > *taken) {
             sys::wait_for(pid);
         }
+    }
+
+    /// Sends the child what it needs to begin, if it may. Looks at the caller's rights now, and not before it has waited for the child: another thread
+    /// may give up those of all.
+    fn tell(&self, opening: &mut Opening, asked: &Context, arguments: &mut Parcel, channel: &Channel) -> Result<Told> {
+        let context = self.compare(asked);
+        let Ok(Some(context)) = context else {
+            channel.end_sending();
+            return context.map(|_| Told::Differs);
+        };
+        opening.context = context;
+        Ok(if opening.send(arguments, channel)? { Told::Yes } else { Told::Ended })
     }
 
     /// What its children must set up to be as the calling thread's would be, and as is asked for; `None` if they may do what this thread may not, or the

@@ -68,7 +68,7 @@ impl Lines {
         let Some(line) = line.as_mut() else { return };
         let mut errors = 0;
         loop {
-            match line.channel.recv(false) {
+            match line.channel.recv_from(line.child.pidfd.as_fd(), false) {
                 Ok(Received::Parcel(parcel)) => match (parcel.bytes.first(), position_in(&parcel)) {
                     (Some(&WANT), Some(position)) => line.give(arguments(position)),
                     (Some(&SENT), Some(position)) => report(position, parcel),

@@ -1,5 +1,6 @@
 //! What a parent has of a child: who it is, and the channel on which it gives its result.
 
+use std::os::fd::AsFd;
 use std::sync::{Mutex, PoisonError};
 
 use coproc::__private::Parcel;
@@ -37,7 +38,7 @@ impl Link {
         let child = Child::new(settings.name.clone(), settings.daemon, child);
         if settings.context.wants_answer() {
             // If there is none, it has died, and who joins it will learn how.
-            if let Received::Parcel(word) = channel.recv(true)? {
+            if let Received::Parcel(word) = channel.recv_from(child.as_fd(), true)? {
                 word.open::<Word>().ok_or(coproc::Error::Corrupted)?.settle()?;
             }
         }
@@ -72,7 +73,7 @@ impl Link {
         // did not end it.
         let mut last = None;
         loop {
-            match self.channel.recv(false) {
+            match self.channel.recv_from(self.child.as_fd(), false) {
                 Ok(Received::Parcel(parcel)) => last = Some(parcel),
                 Ok(Received::Nothing | Received::End) => break,
                 Err(failed) => return Err(Cause::Unreadable { message: failed.to_string() }),

@@ -61,8 +61,8 @@ pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(rustix::net::shutdown(socket, rustix::net::Shutdown::Both)?)
 }
 
-/// Receives one packet: how many bytes, and its descriptors. `None` if there is nothing, unless told to wait for that; no bytes if the other
-/// end is closed and all it sent has been received.
+/// Receives one packet: how many bytes, and its descriptors, of which the last are missing if there is no place for them. `None` if there is nothing, unless
+/// told to wait for that; no bytes if the other end is closed and all it sent has been received.
 ///
 /// # Errors
 /// What the system says.
@@ -73,14 +73,11 @@ pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8], wait: bool) -> io::Result<
         let mut control = RecvAncillaryBuffer::new(&mut space);
         match rustix::net::recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags) {
             Ok(message) => {
-                let mut files = Vec::new();
-                for part in control.drain() {
-                    if let RecvAncillaryMessage::ScmRights(rights) = part {
-                        for file in rights {
-                            files.push(above_standard(file)?);
-                        }
-                    }
-                }
+                let rights = control.drain().filter_map(|part| match part {
+                    RecvAncillaryMessage::ScmRights(rights) => Some(rights),
+                    _ => None,
+                });
+                let files = rights.flatten().map_while(|file| above_standard(file).ok()).collect();
                 return Ok(Some((message.bytes, files)));
             }
             // The other end has died, and left packets of ours unread. Said once: what it sent itself is still here.
