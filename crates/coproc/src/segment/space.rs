@@ -16,8 +16,12 @@ const STEP: u64 = 64 << 20;
 /// After a look, so much of what was free may be taken without looking again: at most this, and at most the 16th part.
 const MOST_CREDIT: u64 = 16 << 20;
 
+/// What a process may take before it looks for the first time. A look reads a dozen files, which would be most of the time of a child that makes one
+/// small object; and no machine falls by this.
+const FIRST_CREDIT: u64 = 64 << 10;
+
 /// What may still be taken without a look, in bytes.
-static CREDIT: AtomicU64 = AtomicU64::new(0);
+static CREDIT: AtomicU64 = AtomicU64::new(FIRST_CREDIT);
 
 /// Gives the first `size` bytes of the file their memory.
 ///
