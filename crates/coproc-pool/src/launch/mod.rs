@@ -3,7 +3,7 @@
 //! # Three ways
 //!
 //! - [`zygote`], the usual one: a copy of this program that was executed once, before its `main`, and has one thread and little memory, copies itself. Takes
-//!   as long as forking a small process, however large the program is.
+//!   two to three times as long as forking a small process, however large the program is.
 //! - [`exec`]: the program is executed anew for each child. For programs that cannot have a zygote (a constructor starts threads; the C library is
 //!   not known to survive it; a filter for system calls was put on that cannot be compared), and for who asks for it.
 //! - [`fork`]: the calling process is copied as it is. For who asks for it and has promised that it is sound.
