@@ -10,6 +10,7 @@ use coproc::Error;
 /// A constructor, as the loader calls it.
 pub(crate) type Constructor = extern "C" fn(c_int, *const *const c_char, *const *const c_char);
 
+// SAFETY: the linker defines these three in every image, of these types: a header, and the two ends of an array. Only their addresses are safe to take.
 unsafe extern "C" {
     /// The first byte of the image that this crate is linked into. Defined by the linker, hidden.
     static __ehdr_start: libc::Elf64_Ehdr;

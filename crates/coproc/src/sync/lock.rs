@@ -10,8 +10,8 @@ use super::wait::WaitWord;
 use super::word::Word;
 use crate::liveness::{self, Thread};
 
-/// How often a waiter looks before it sleeps. Where it gave way 15 times in all, four processes on two processors took a third longer: more of them go to sleep, and each wake costs
-/// the owner a system call.
+/// How often a waiter looks before it sleeps. Where it gave way 15 times in all, four processes on two processors took a third longer: more of them go to
+/// sleep, and each wake costs the owner a system call.
 const YIELDS: u32 = 10;
 /// How often a waiter gives way between two looks, but for the first. Each look takes the lock's cache line from its owner: with 2, two processes take a
 /// tenth longer.
