@@ -419,6 +419,32 @@ fn forks_while_children_are_started() -> Result<()> {
 }
 
 #[test]
+fn a_programs_own_fork_handlers_come_first() -> Result<()> {
+    /// 1 while another thread is about to fork, 2 when it may.
+    static STEP: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn before_fork() {
+        STEP.store(1, SeqCst);
+        until("the start is done", || STEP.load(SeqCst) == 2);
+    }
+    fn start() {
+        assert_eq!(Process::spawn(|| 7, ()).unwrap().join().unwrap(), 7);
+    }
+    fn program() {
+        // SAFETY: a function of this program, which stays.
+        assert_eq!(unsafe { libc::pthread_atfork(Some(before_fork), None, None) }, 0);
+        start();
+        let forking = std::thread::spawn(|| wait_for(fork(|| 0)));
+        until("a thread forks", || STEP.load(SeqCst) == 1);
+        // Those of the library have been registered before this one, though no child had been started, so none of its tables is held yet.
+        start();
+        STEP.store(2, SeqCst);
+        assert_eq!(forking.join().unwrap(), 0);
+    }
+    let _watch = watchdog(60, "a start within a fork handler");
+    Ok(Process::spawn(program, ())?.join()?)
+}
+
+#[test]
 fn a_limit_of_processes_is_named_and_the_next_start_works() -> Result<()> {
     fn program() -> Result<(u32, String)> {
         warm_up()?;

@@ -1,7 +1,7 @@
 //! What runs before `main` and turns a started copy of the program into a child.
 //!
-//! In a program that nobody has started as a child it looks at one environment variable, and whether there is a filter for system calls, and that is
-//! all. In a child, or the zygote, it takes over the two descriptors that it inherited, runs the constructors of other crates that would have come
+//! In a program that nobody has started as a child it sees to forks, looks at one environment variable, and whether there is a filter for system calls, and
+//! that is all. In a child, or the zygote, it takes over the two descriptors that it inherited, runs the constructors of other crates that would have come
 //! after it, runs the child, and exits: `main` is never reached.
 
 #![allow(unsafe_code)]
@@ -15,6 +15,7 @@ use crate::channel::Channel;
 use crate::child;
 use crate::image::{self, Constructor};
 use crate::launch::exec::{CHANNEL_FILE, FIRST_OTHER_FILE, MARK, TICKET_FILE, Ticket};
+use crate::launch::forked::watch_forks;
 use crate::launch::rights;
 use crate::launch::serve::serve;
 use crate::sys;
@@ -31,6 +32,7 @@ pub(crate) fn fingerprint() -> u64 {
 }
 
 extern "C" fn hook(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
+    watch_forks();
     rights::note_filters();
     if !sys::has_env(MARK) || image::is_privileged() {
         return;

@@ -86,6 +86,7 @@ pub mod __private {
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, LastHandle, direct_layout, plain_layout};
+    pub use crate::startup::watch_forks;
     pub use crate::sync::WaitWord;
     pub use crate::sys::file::above_standard;
     pub use crate::sys::fork::{ForkLock, Unforked, on_fork};

@@ -5,11 +5,12 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::LazyLock;
 
 use coproc::{Error, Result};
+use once_cell::race::OnceBox;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Rlimit;
 use rustix::thread::CpuSet;
@@ -96,18 +97,19 @@ impl Origin {
     }
 }
 
-/// Standard input, output and error of this process, whatever they are at the moment. Never closed, because never dropped.
-static STANDARD: LazyLock<[File; 3]> = LazyLock::new(|| {
-    [0, 1, 2].map(|number| {
-        // SAFETY: these numbers belong to the whole program, which knows that any code may use them at any time.
-        File::from(unsafe { OwnedFd::from_raw_fd(number) })
-    })
-});
-
-/// One of these, if it is open.
+/// Standard input, output or error of this process, if it is open.
 fn standard(number: u32) -> Option<Setting> {
-    let file = &STANDARD[number as usize];
-    rustix::io::fcntl_getfd(file).is_ok().then(|| Setting::Standard(number, file.clone()))
+    /// Whatever they are at the moment.
+    static FILES: OnceBox<[ManuallyDrop<File>; 3]> = OnceBox::new();
+    let files = FILES.get_or_init(|| {
+        Box::new([0, 1, 2].map(|number| {
+            // SAFETY: these numbers belong to the whole program, which knows that any code may use them at any time. They are not closed here: nothing
+            // drops the file.
+            ManuallyDrop::new(File::from(unsafe { OwnedFd::from_raw_fd(number) }))
+        }))
+    });
+    let file = &files[number as usize];
+    rustix::io::fcntl_getfd(&**file).is_ok().then(|| Setting::Standard(number, File::clone(file)))
 }
 
 fn os(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Error {

@@ -30,9 +30,12 @@ extern "C" fn after_fork() {
     CHILDREN.release(|_| ());
 }
 
-/// From now on the tables are whole in every forked copy.
-pub(super) fn watch() {
+/// From now on the tables are whole in every forked copy. Called before `main`, and again by who starts a child, should no loader have done so.
+pub(crate) fn watch_forks() {
     static HANDLERS: Once = Once::new();
-    // Handlers that were registered later run earlier: those of the tables below have been registered before `main`, or are as soon as one is used.
-    HANDLERS.call_once(|| on_fork(before_fork, after_fork, after_fork));
+    HANDLERS.call_once(|| {
+        // Handlers that were registered later run earlier: these locks are taken before those of the tables below, as elsewhere.
+        coproc::__private::watch_forks();
+        on_fork(before_fork, after_fork, after_fork);
+    });
 }

@@ -66,7 +66,7 @@
 pub(crate) mod board;
 pub(crate) mod exec;
 mod fork;
-mod forked;
+pub(crate) mod forked;
 pub(crate) mod lifeline;
 mod opening;
 mod pages;
@@ -93,7 +93,7 @@ pub(crate) type Entry = fn(Parcel, &Channel) -> Parcel;
 
 /// Starts a child that runs `entry` on `arguments`; with this process's end of its channel.
 pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) -> Result<(Arc<Child>, Channel)> {
-    forked::watch();
+    forked::watch_forks();
     if image::is_privileged() {
         // The child would find the same, and do nothing but run `main`.
         return Err(Error::other(

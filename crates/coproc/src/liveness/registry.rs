@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Once, OnceLock};
+use std::sync::{Arc, Once};
+
+use once_cell::race::OnceBox;
 
 use super::board::{self, Board};
 use super::identity::{draw, forget_thread, known_identity, publish};
@@ -27,7 +29,7 @@ pub(crate) struct Registry {
     /// Identity of the process that made it, if that is this one, or was before a fork; else 0.
     founder: u64,
     /// Mapped when it is needed first.
-    board: OnceLock<Option<Board>>,
+    board: OnceBox<Option<Board>>,
 }
 
 /// A registry in which this process is registered.
@@ -97,7 +99,7 @@ impl Registry {
         sys::file::write_at(file.as_fd(), &id.to_ne_bytes(), BOARD)?;
         sys::file::seal_length(file.as_fd())?;
         let founder = tables.enter()?;
-        tables.join(Self { id, file, founder, board: OnceLock::new() })
+        tables.join(Self { id, file, founder, board: OnceBox::new() })
     }
 
     /// Belongs to the family whose registry this is, without being registered in it: this process, and each child that it forks, draws an
@@ -110,7 +112,7 @@ impl Registry {
         if sys::file::read_at(file.as_fd(), &mut id, BOARD)? != id.len() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "this file is no registry of a coproc family"));
         }
-        let registry = Arc::new(Self { id: u128::from_ne_bytes(id), file, founder: 0, board: OnceLock::new() });
+        let registry = Arc::new(Self { id: u128::from_ne_bytes(id), file, founder: 0, board: OnceBox::new() });
         let mut tables = tables();
         if known_identity() != 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "this process is registered in a coproc family already"));
@@ -155,7 +157,7 @@ impl Registry {
 
     /// Where deaths are told; `None` if it cannot be mapped.
     pub(crate) fn board(&self) -> Option<&Board> {
-        self.board.get_or_init(|| Board::map(self.file(), BOARD)).as_ref()
+        self.board.get_or_init(|| Box::new(Board::map(self.file(), BOARD))).as_ref()
     }
 
     /// Has who sleeps long look: something has happened that no other word says.

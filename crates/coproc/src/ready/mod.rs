@@ -11,6 +11,7 @@ mod watcher;
 pub use task::{Ready, ready};
 pub(crate) use task::{give_way, wait};
 pub use watch::Watch;
+pub(crate) use watcher::watch_forks;
 
 use std::fmt;
 use std::sync::Arc;

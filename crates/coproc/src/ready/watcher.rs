@@ -44,7 +44,7 @@ extern "C" fn after_fork() {
 }
 
 /// From now on no forked child finds the table locked by a thread that it does not have.
-fn watch_forks() {
+pub(crate) fn watch_forks() {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(|| {
         // Handlers that were registered later run earlier: this lock is taken before that of the segments, as below, where a watcher is dropped.

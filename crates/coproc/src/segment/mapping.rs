@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard, Once, OnceLock, Weak};
+use std::sync::{Arc, MutexGuard, Once, Weak};
 
 use memmap2::{Mmap, MmapOptions, MmapRaw};
+use once_cell::race::OnceBox;
 
 use super::presence::{Farewell, Presence};
 use super::{BODY, Header, Segment};
@@ -30,7 +31,7 @@ pub(super) struct Mapping {
     pub(super) header: Header,
     pub(super) presence: Presence,
     /// What to do with the body when this process gives up its last handle.
-    leave: OnceLock<Leave>,
+    leave: OnceBox<Leave>,
     /// Whether others find it when they attach the same segment.
     listed: bool,
     /// The identity under which this process has the one and the other end of a connection, or 0.
@@ -128,7 +129,7 @@ impl Mapping {
             farewell: Farewell::new(&header, registry),
             header,
             presence: Presence::new()?,
-            leave: OnceLock::new(),
+            leave: OnceBox::new(),
             listed,
             ends: Default::default(),
             given: AtomicBool::new(false),
@@ -158,7 +159,7 @@ impl Segment {
     /// # Safety
     /// The body is what `leave` asks for: the caller has checked the type.
     pub(crate) unsafe fn on_leave(&self, leave: Leave) {
-        let _ = self.0.leave.set(leave);
+        let _ = self.0.leave.set(Box::new(leave));
     }
 }
 

@@ -1,9 +1,9 @@
 //! `futex(2)`, always the shared kind: the private flag is faster by nothing that matters, and wakes no other process.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use once_cell::race::OnceBool;
 use rustix::thread::futex::{self, Flags, Wait, WaitFlags, WaitPtr, WaitvFlags};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -25,9 +25,9 @@ pub(crate) const MOST_WORDS: usize = 128;
 
 /// Whether the kernel knows how to wait for several words.
 pub(crate) fn can_wait_for_several() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
+    static KNOWN: OnceBool = OnceBool::new();
     // Of no words it says that the call is wrong, if it knows it.
-    *KNOWN.get_or_init(|| {
+    KNOWN.get_or_init(|| {
         let answer = futex::waitv(&[], WaitvFlags::empty(), None, rustix::thread::ClockId::Monotonic);
         answer == Err(rustix::io::Errno::INVAL)
     })

@@ -41,13 +41,18 @@ extern "C" fn after_fork_in_child() {
     HOUSE.release(|house| house.room = None);
 }
 
-pub(super) fn house() -> MutexGuard<'static, House> {
+/// From now on no forked copy finds the table locked by a thread that it does not have.
+pub(crate) fn watch_forks() {
     static HANDLERS: Once = Once::new();
     HANDLERS.call_once(|| {
         // Handlers that were registered later run earlier: this lock is taken before those of the tables below, as elsewhere.
         segment::watch_forks();
         sys::fork::on_fork(before_fork, after_fork_in_parent, after_fork_in_child);
     });
+}
+
+pub(super) fn house() -> MutexGuard<'static, House> {
+    watch_forks();
     HOUSE.lock()
 }
 

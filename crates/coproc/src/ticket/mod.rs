@@ -10,6 +10,7 @@ mod error;
 mod keeper;
 mod request;
 
+pub(crate) use door::watch_forks;
 pub use door::{adopt_family, family};
 pub use error::TicketError;
 
