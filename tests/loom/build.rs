@@ -6,6 +6,8 @@ use std::{env, fs};
 
 /// File, what is replaced, by what. `*` is every protocol (`**` every file), which need not have it.
 const CHANGES: &[(&str, &str, &str)] = &[
+    // A hint: any number will do.
+    ("sync/turns.rs", "std::sync::atomic::", "core::sync::atomic::"),
     // What an end knows of itself no other process sees, and in the models one thread has it.
     ("ring/tether.rs", "std::sync::atomic::", "core::sync::atomic::"),
     // The atomics, the clock and the scheduler are the model's.
@@ -14,7 +16,7 @@ const CHANGES: &[(&str, &str, &str)] = &[
     ("sync/deadline.rs", "use std::time::{Duration, Instant};", "use crate::sys::Instant;\nuse std::time::Duration;"),
     // Giving way before the sleep changes nothing but the number of interleavings.
     ("sync/pace.rs", "const LOOKS: u32 = 50;", "const LOOKS: u32 = 0;"),
-    ("sync/lock.rs", "const YIELDS: u32 = 10;", "const YIELDS: u32 = 0;"),
+    ("sync/lock.rs", "const YIELDS: u32 = 30;", "const YIELDS: u32 = 0;"),
     ("queue/waiting.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),
     ("sync/semaphore.rs", "const YIELDS: u32 = 8;", "const YIELDS: u32 = 0;"),
     ("ring/tether.rs", "const YIELDS: u32 = 16;", "const YIELDS: u32 = 0;"),

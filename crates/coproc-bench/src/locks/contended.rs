@@ -71,7 +71,7 @@ fn between_threads<C: Counter + Sync>(counter: &C, cpus: &[usize], workers: usiz
 }
 
 /// What the run says that it added is there.
-fn counted<C: Counter>(counter: &C, run: impl FnOnce() -> Result<Run>) -> Result<Sample> {
+pub(super) fn counted<C: Counter>(counter: &C, run: impl FnOnce() -> Result<Run>) -> Result<Sample> {
     let before = counter.total();
     let run = run()?;
     expect(counter, before, run.total())?;

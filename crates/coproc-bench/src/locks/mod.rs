@@ -1,4 +1,4 @@
-//! Locks and signals: alone, contended, handed over; after a death; while they wait.
+//! Locks and signals: alone, contended, worked with, handed over; after a death; while they wait.
 
 mod contended;
 mod counter;
@@ -8,6 +8,7 @@ mod idle;
 mod recovery;
 mod scaling;
 mod uncontended;
+mod workers;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) fn run(table: &mut Table) -> Result<()> {
     let cpus = cpus()?;
     uncontended::run(table, &cpus)?;
     contended::run(table, &cpus)?;
+    workers::run(table, &cpus)?;
     handover::run(table, &cpus)?;
     scaling::run(table, &cpus)?;
     recovery::run(table)?;

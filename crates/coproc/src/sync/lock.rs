@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
+use super::turns::Turns;
 use super::wait::WaitWord;
 use super::word::Word;
 use crate::liveness::{self, Thread};
 
-/// How often a waiter looks before it sleeps. Where it gave way 15 times in all, four processes on two processors took a third longer: more of them go to
-/// sleep, and each wake costs the owner a system call.
-const YIELDS: u32 = 10;
-/// How often a waiter gives way between two looks, but for the first. Each look takes the lock's cache line from its owner: with 2, two processes take a
-/// tenth longer.
-const YIELDS_PER_LOOK: u32 = 6;
+/// How long a waiter does nothing before its first look: some hundred nanoseconds, in which a short critical section ends.
+const SPINS: u32 = 10;
+/// How often a waiter gives way and looks before it sleeps. With half as many more go to sleep, and each wake costs the owner a system call.
+const YIELDS: u32 = 30;
 /// No longer than this, where every time takes as long as others like to run.
 const YIELDING: Duration = Duration::from_millis(1);
 /// How long a waiter sleeps before it asks whether the owner lives: the first time, then at most, and after so many times. Who has waited long
@@ -31,6 +30,7 @@ const SLICE_AFTER_LONG: Duration = Duration::from_millis(24);
 ///   this side, since who goes to sleep sees to it that all processors have passed one (`WaitWord::prepare_dearly`). Sleeping is rare, giving back is not.
 /// - Who goes to sleep marks `sleepers`, looks at `owner` again, and sleeps for a slice. After each slice it looks at the word first, and
 ///   asks the kernel about its owner second.
+/// - Who waits looks seldom while the lock goes round all the time ([`Turns`]), and often while one owner has it.
 /// - Who takes the lock after having slept marks `sleepers` again: the wake that let it go took the mark of the others away.
 ///
 /// What is stored before [`release`](Self::release) is seen after the next [`acquire`](Self::acquire): the Release store there pairs with
@@ -48,7 +48,7 @@ const SLICE_AFTER_LONG: Duration = Duration::from_millis(24);
 pub(crate) struct RawLock {
     owner: AtomicU64,
     sleepers: WaitWord,
-    _pad: u32,
+    turns: Turns,
 }
 
 /// How long a caller is willing to wait.
@@ -79,7 +79,7 @@ pub(crate) struct Culprit(NonZeroU64);
 
 impl RawLock {
     pub(crate) const fn new() -> Self {
-        Self { owner: AtomicU64::new(0), sleepers: WaitWord::new(), _pad: 0 }
+        Self { owner: AtomicU64::new(0), sleepers: WaitWord::new(), turns: Turns::new() }
     }
 
     /// Takes the lock. `Some` culprit: it was left poisoned, or its owner died; the caller has it all the same.
@@ -105,6 +105,10 @@ impl RawLock {
         let me = Thread::current().map_err(LockError::Unregistered)?;
         let mut yields = 0;
         let mut yielding = Deadline::NEVER;
+        if !matches!(patience, Patience::Try) {
+            yielding = Deadline::after(YIELDING);
+            self.turns.let_pass(yielding, || (0..SPINS).for_each(|_| std::hint::spin_loop()));
+        }
         let mut slices = 0;
         let mut ticket = None;
         loop {
@@ -127,11 +131,7 @@ impl RawLock {
             let deadline = match patience {
                 Patience::Try => None,
                 _ if yields < YIELDS && !yielding.has_passed() => {
-                    if yields == 0 {
-                        yielding = Deadline::after(YIELDING);
-                    }
-                    let times = if yields == 0 { 1 } else { YIELDS_PER_LOOK };
-                    (0..times).for_each(|_| std::thread::yield_now());
+                    self.turns.let_pass(yielding, std::thread::yield_now);
                     yields += 1;
                     continue;
                 }
@@ -201,6 +201,7 @@ impl RawLock {
             None => Word::FREE,
             Some(culprit) => culprit.poison(),
         };
+        self.turns.count();
         // Release: pairs with the Acquire in `exchange`; the data written under the lock.
         self.owner.store(word.0, Ordering::Release);
         self.sleepers.notify_first_cheaply();

@@ -20,6 +20,7 @@ mod recursive;
 mod rwlock;
 mod semaphore;
 mod tally;
+mod turns;
 mod wait;
 mod word;
 

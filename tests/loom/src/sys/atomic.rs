@@ -1,7 +1,5 @@
 //! Atomics with the layout, the constructor and the methods of those of `std`, watched by loom, and at each of which a thread can be killed.
 
-/// What one thread has for itself, and is an atomic for the sake of `&self` only.
-pub(crate) use std::sync::atomic::AtomicBool;
 pub(crate) use std::sync::atomic::Ordering;
 
 use crate::world::{self, Fences};
