@@ -6,8 +6,8 @@ use super::deadline::Deadline;
 
 /// So many turns in a moment, and the owners do little else than take the lock.
 const MANY: u32 = 8;
-/// How often who waits gives way then. With half as many two processes take a tenth longer; with twice as many the shares become unequal.
-const STAY_AWAY: u32 = 12;
+/// How often who waits gives way then. With half as many two processes take a tenth longer, and four with a few less; with twice as many the shares become unequal.
+const STAY_AWAY: u32 = 16;
 
 /// How often a lock was given back. Its owner counts, in the cache line that it has anyway. Nothing is decided on it but how long to stay away, so any number will do.
 #[derive(Debug, Default)]
