@@ -99,7 +99,7 @@ impl<T: Plain> SharedArray<T> {
     ///
     /// # Errors
     /// As [`Mutex::lock`](crate::Mutex::lock).
-    #[inline]
+    #[inline(always)]
     #[doc(alias = "get_lock")]
     pub fn lock(&self) -> Result<MutexGuard<'_, [T]>, LockError> {
         self.body.locked().lock()

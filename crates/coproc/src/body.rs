@@ -115,6 +115,7 @@ impl<T: Shareable> Body<T> {
         self.len
     }
 
+    #[inline(always)]
     pub(crate) fn lock(&self) -> &RawLock {
         // SAFETY: it lies at the start of a mapped body (invariant 1), aligned to more than it needs; any bytes are a lock.
         unsafe { self.lock.as_ref() }
@@ -131,6 +132,7 @@ impl<T: Shareable> Body<T> {
     }
 
     /// The lock and the elements under it.
+    #[inline(always)]
     pub(crate) fn locked(&self) -> Parts<'_, [T]> {
         let all = NonNull::slice_from_raw_parts(self.first, self.len);
         // SAFETY: the elements are valid (invariant 2) and, in this crate, reached only here if they are plain.
@@ -143,6 +145,7 @@ impl<T: Shareable> Body<T> {
     }
 
     /// The lock and the first element under it; the body has one.
+    #[inline(always)]
     pub(crate) fn locked_first(&self) -> Parts<'_, T> {
         // SAFETY: as for `locked`; values are made with one element, and attached only so.
         unsafe { Parts::new(self.lock(), self.first) }

@@ -78,7 +78,7 @@ impl<T: Plain> SharedValue<T> {
     ///
     /// # Errors
     /// As [`Mutex::lock`](crate::Mutex::lock).
-    #[inline]
+    #[inline(always)]
     #[doc(alias = "get_lock")]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
         self.body.locked_first().lock()

@@ -71,13 +71,6 @@ impl Thread {
         (thread >> Self::IDENTITY_SHIFT == known_identity()).then_some(Self(thread))
     }
 
-    /// The bits of the calling thread, if it has been asked for before; those of no thread in a forked child, and something stale in one made by a raw
-    /// `clone`.
-    #[inline]
-    pub(crate) fn last_known() -> u64 {
-        CURRENT.get()
-    }
-
     /// The calling thread.
     ///
     /// # Errors

@@ -82,26 +82,27 @@ impl RawLock {
         Self { owner: AtomicU64::new(0), sleepers: WaitWord::new(), turns: Turns::new() }
     }
 
-    /// Takes the lock. `Some` culprit: it was left poisoned, or its owner died; the caller has it all the same.
+    /// Takes the lock. If the claim names a culprit, it was left poisoned, or its owner died; the caller has it all the same.
     ///
     /// # Errors
     /// `WouldBlock`, `TimedOut` as the patience goes; `Deadlock` if this thread has it; `Corrupted` if the word is impossible;
     /// `Unregistered` if this process has forked and cannot register itself.
-    #[inline]
-    pub(crate) fn acquire(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
-        if self.acquire_free() { Ok(None) } else { self.acquire_slow(patience) }
+    #[inline(always)]
+    pub(crate) fn acquire(&self, patience: Patience) -> Result<Claim, TryLockError> {
+        self.acquire_free().map_or_else(|| self.acquire_slow(patience), Ok)
     }
 
     /// Takes the lock if it is free and clean and this thread is known already: the common case, and nothing else.
-    #[inline]
-    pub(crate) fn acquire_free(&self) -> bool {
-        Thread::known().is_some_and(|me| self.exchange(Word::FREE, Word::held_by(me)))
+    #[inline(always)]
+    pub(crate) fn acquire_free(&self) -> Option<Claim> {
+        let me = Thread::known()?;
+        self.exchange(Word::FREE, Word::held_by(me)).then(|| Claim::new(me, None))
     }
 
     /// As [`acquire`](Self::acquire), of a lock that was not to be had at once.
     #[cold]
     #[inline(never)]
-    pub(crate) fn acquire_slow(&self, patience: Patience) -> Result<Option<Culprit>, TryLockError> {
+    fn acquire_slow(&self, patience: Patience) -> Result<Claim, TryLockError> {
         let me = Thread::current().map_err(LockError::Unregistered)?;
         let mut yields = 0;
         let mut yielding = Deadline::NEVER;
@@ -123,7 +124,7 @@ impl RawLock {
                 if slices > 0 {
                     self.sleepers.mark();
                 }
-                return Ok(Culprit::of(word).filter(|_| word.is_poisoned()));
+                return Ok(Claim::new(me, Culprit::of(word).filter(|_| word.is_poisoned())));
             }
             if word.is_owned_by(me) {
                 return Err(LockError::Deadlock.into());
@@ -157,7 +158,7 @@ impl RawLock {
             if !liveness::is_alive(self.address(), word.identity()) {
                 if self.exchange(word, word.taken_by(me).with_poison()) {
                     self.sleepers.mark();
-                    return Ok(Culprit::of(word));
+                    return Ok(Claim::new(me, Culprit::of(word)));
                 }
                 continue;
             }
@@ -180,22 +181,32 @@ impl RawLock {
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hold(&self, patience: Patience) -> Result<Held<'_>, TryLockError> {
-        self.acquire(patience).map(|_| Held { lock: self, holder: Thread::last_known() })
+        self.acquire(patience).map(|claim| Held { lock: self, claim })
     }
 
-    /// Gives the lock back, poisoned by this culprit or clean. `holder` are the bits of the thread that took it. Does nothing if that is not the calling
-    /// one, as in a forked child that drops its copy of a guard. The word is not asked: nobody else writes it while its owner lives. (A process that has
+    /// Gives the lock back: poisoned if the claim says so, or its thread has begun to panic since. Does nothing if that is not the calling one, as in a
+    /// forked child that drops its copy of a guard. The word is not asked: nobody else writes it while its owner lives. (A process that has
     /// closed its mark of life, as one that closes all its descriptors, is dead for the others, and frees what they have taken from it.)
-    #[inline]
-    pub(crate) fn release(&self, holder: u64, poison: impl FnOnce() -> Option<Culprit>) {
-        if Thread::known().is_some_and(|me| me.bits() == holder) {
-            self.force_release(poison());
+    #[inline(always)]
+    pub(crate) fn release(&self, claim: Claim) {
+        if claim.is_clean() && !std::thread::panicking() {
+            self.force_release(None);
+        } else {
+            self.release_slow(claim);
         }
     }
 
-    #[inline]
+    #[cold]
+    #[inline(never)]
+    fn release_slow(&self, claim: Claim) {
+        if claim.is_callers() {
+            self.force_release(if claim.is_torn() { Culprit::caller() } else { claim.culprit });
+        }
+    }
+
+    #[inline(always)]
     fn force_release(&self, poison: Option<Culprit>) {
         let word = match poison {
             None => Word::FREE,
@@ -326,14 +337,80 @@ fn slice(slices: u32) -> Duration {
 #[must_use = "the lock is given back when this is dropped"]
 pub(crate) struct Held<'a> {
     lock: &'a RawLock,
-    holder: u64,
+    claim: Claim,
 }
 
 impl Drop for Held<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.release(self.holder, || None);
+        if self.claim.is_callers() {
+            self.lock.force_release(None);
+        }
     }
+}
+
+/// What a guard remembers of the moment in which its thread took the lock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    /// The bits of the thread; also [`PANICKING`](Self::PANICKING) and [`BLAMED`](Self::BLAMED), which no thread has.
+    bits: u64,
+    /// Who left the lock poisoned, as long as nobody has cleared that.
+    culprit: Option<Culprit>,
+}
+
+impl Claim {
+    /// The thread was panicking already: then that is no reason to poison the lock.
+    const PANICKING: u64 = super::word::UNUSED;
+    /// There is a culprit. Kept here too, so that one comparison tells whether there is anything to do but to give the lock back.
+    const BLAMED: u64 = super::word::POISON;
+
+    /// The calling thread, this one, has just taken a lock that the culprit had left poisoned.
+    #[inline(always)]
+    fn new(me: Thread, culprit: Option<Culprit>) -> Self {
+        let panicking = if std::thread::panicking() { Self::PANICKING } else { 0 };
+        Self { bits: me.bits() | panicking, culprit: None }.blaming(culprit)
+    }
+
+    /// The calling thread has taken a lock once more that it had.
+    pub(crate) fn of_caller() -> Result<Self, LockError> {
+        Ok(Self::new(Thread::current().map_err(LockError::Unregistered)?, None))
+    }
+
+    /// The same, but this is who left the lock poisoned.
+    #[inline(always)]
+    pub(crate) fn blaming(self, culprit: Option<Culprit>) -> Self {
+        let blamed = if culprit.is_some() { Self::BLAMED } else { 0 };
+        Self { bits: self.bits & !Self::BLAMED | blamed, culprit }
+    }
+
+    /// Who left the lock poisoned, as long as nobody has cleared that.
+    #[inline(always)]
+    pub(crate) fn culprit(self) -> Option<Culprit> {
+        self.culprit
+    }
+
+    /// Whether the calling thread made it, was not panicking then, and nobody had left the lock poisoned: the common case.
+    #[inline(always)]
+    fn is_clean(self) -> bool {
+        is_caller(self.bits)
+    }
+
+    /// Whether the calling thread made it: in a forked child, which has a copy of its parent's, it did not.
+    #[inline]
+    pub(crate) fn is_callers(self) -> bool {
+        is_caller(self.bits & !(Self::PANICKING | Self::BLAMED))
+    }
+
+    /// Whether the calling thread, which made it, has begun to panic since.
+    pub(crate) fn is_torn(self) -> bool {
+        self.bits & Self::PANICKING == 0 && std::thread::panicking()
+    }
+}
+
+/// Whether these are the bits of the calling thread. In a forked child, however it was made, nobody is known.
+#[inline(always)]
+fn is_caller(holder: u64) -> bool {
+    Thread::known().is_some_and(|me| me.bits() == holder)
 }
 
 impl Culprit {
@@ -344,12 +421,6 @@ impl Culprit {
 
     fn word(self) -> Word {
         Word(self.0.get())
-    }
-
-    /// Who leaves the lock poisoned at the end of a guard: the calling thread, if it has begun to panic since it took it, or who had done so before.
-    #[inline]
-    pub(crate) fn at_end(panicking_before: bool, before: Option<Self>) -> Option<Self> {
-        if !panicking_before && std::thread::panicking() { Self::caller() } else { before }
     }
 
     /// The word of a free lock that this one has poisoned.

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
-use super::lock::{Culprit, Patience, RawLock};
+use super::lock::{Claim, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
-use crate::liveness::Thread;
 use crate::plain::Plain;
 use crate::shareable::{Direct, LastHandle, Shareable};
 
@@ -72,7 +71,7 @@ impl<T: Plain> Mutex<T> {
     /// # Errors
     /// [`LockError::Poisoned`] if the last owner died or panicked, [`LockError::Deadlock`] if this thread has the lock,
     /// [`LockError::Corrupted`] if the lock word is impossible. The lock is not held then.
-    #[inline]
+    #[inline(always)]
     #[doc(alias = "acquire")]
     pub fn lock(&self) -> Result<MutexGuard<'_, T>, LockError> {
         self.parts().lock()
@@ -127,6 +126,7 @@ impl<T: Plain> Mutex<T> {
         self.data.get_mut()
     }
 
+    #[inline(always)]
     fn parts(&self) -> Parts<'_, T> {
         // SAFETY: the pointer comes from a reference.
         let data = unsafe { NonNull::new_unchecked(self.data.get()) };
@@ -158,28 +158,32 @@ impl<T: ?Sized> Copy for Parts<'_, T> {}
 impl<'a, T: ?Sized> Parts<'a, T> {
     /// # Safety
     /// For `'a`, `data` points to a valid value of plain data (or a slice of it) that is reached only by who holds `lock`.
+    #[inline(always)]
     pub(crate) unsafe fn new(lock: &'a RawLock, data: NonNull<T>) -> Self {
         Self { lock, data }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lock(self) -> Result<MutexGuard<'a, T>, LockError> {
-        if self.lock.acquire_free() { Ok(self.guard(None)) } else { self.lock_slow() }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn lock_slow(self) -> Result<MutexGuard<'a, T>, LockError> {
-        self.clean(Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)
+        let claim = match self.lock.acquire_free() {
+            Some(claim) => claim,
+            // It is clean already. Said once more for the compiler, which then makes a guard that has no culprit to ask for.
+            None => lock_slow(self.lock)?.blaming(None),
+        };
+        Ok(self.guard(claim))
     }
 
     pub(crate) fn try_lock(self) -> Result<MutexGuard<'a, T>, TryLockError> {
-        self.clean(Patience::Try)
+        Ok(self.guard(clean(self.lock, Patience::Try)?))
     }
 
     pub(crate) fn lock_timeout(self, time: Duration) -> Result<MutexGuard<'a, T>, TryLockError> {
         // The clock is asked only if the lock is not free.
-        if self.lock.acquire_free() { Ok(self.guard(None)) } else { self.clean(Patience::Until(Deadline::after(time))) }
+        let claim = match self.lock.acquire_free() {
+            Some(claim) => claim,
+            None => clean(self.lock, Patience::Until(Deadline::after(time)))?,
+        };
+        Ok(self.guard(claim))
     }
 
     pub(crate) fn lock_poisoned(self) -> Result<MutexGuard<'a, T>, LockError> {
@@ -195,31 +199,15 @@ impl<'a, T: ?Sized> Parts<'a, T> {
         Ok(guard)
     }
 
-    /// The guard, if the lock is not poisoned.
-    fn clean(self, patience: Patience) -> Result<MutexGuard<'a, T>, TryLockError> {
-        let guard = self.any(patience)?;
-        match guard.culprit {
-            None => Ok(guard),
-            Some(culprit) => Err(LockError::Poisoned(self.lock.owner(culprit)).into()),
-        }
-    }
-
     /// The guard, poisoned or not.
     fn any(self, patience: Patience) -> Result<MutexGuard<'a, T>, TryLockError> {
-        let culprit = self.lock.acquire(patience)?;
-        Ok(self.guard(culprit))
+        Ok(self.guard(self.lock.acquire(patience)?))
     }
 
     /// The guard of the lock, which this thread has just taken.
-    #[inline]
-    fn guard(self, culprit: Option<Culprit>) -> MutexGuard<'a, T> {
-        MutexGuard {
-            parts: self,
-            culprit,
-            holder: Thread::last_known(),
-            panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        }
+    #[inline(always)]
+    fn guard(self, claim: Claim) -> MutexGuard<'a, T> {
+        MutexGuard { parts: self, claim, not_send: PhantomData }
     }
 
     pub(crate) fn fmt_as(self, name: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result
@@ -245,18 +233,31 @@ impl<'a, T: ?Sized> Parts<'a, T> {
     }
 }
 
+#[cold]
+#[inline(never)]
+fn lock_slow(lock: &RawLock) -> Result<Claim, LockError> {
+    clean(lock, Patience::Until(Deadline::NEVER)).map_err(TryLockError::without_end)
+}
+
+/// Takes the lock if it is not poisoned.
+fn clean(lock: &RawLock, patience: Patience) -> Result<Claim, TryLockError> {
+    let claim = lock.acquire(patience)?;
+    match claim.culprit() {
+        None => Ok(claim),
+        Some(culprit) => {
+            lock.release(claim);
+            Err(LockError::Poisoned(lock.owner(culprit)).into())
+        }
+    }
+}
+
 /// The lock, held; the data is reached through it. Dropping it unlocks.
 ///
 /// It cannot move to another thread, since the lock knows its owner.
 #[must_use = "the lock is free again when the guard is dropped"]
 pub struct MutexGuard<'a, T: ?Sized> {
     parts: Parts<'a, T>,
-    /// Who poisoned the lock, as long as nobody has cleared that.
-    culprit: Option<Culprit>,
-    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
-    holder: u64,
-    /// Whether this thread was panicking already when it took the lock: then that is no reason to poison it.
-    panicking: bool,
+    claim: Claim,
     not_send: PhantomData<*const ()>,
 }
 
@@ -266,7 +267,7 @@ unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// Who died or panicked while it had the lock, if that is why the data may be torn.
     pub fn poisoned(&self) -> Option<Owner> {
-        self.culprit.map(|culprit| self.parts.lock.owner(culprit))
+        self.claim.culprit().map(|culprit| self.parts.lock.owner(culprit))
     }
 
     /// Gives the lock back, and what is needed to take it again.
@@ -276,7 +277,7 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
 
     /// Says that the data is mended: the lock will be clean when this guard is dropped.
     pub fn clear_poison(&mut self) {
-        self.culprit = None;
+        self.claim = self.claim.blaming(None);
     }
 }
 
@@ -299,9 +300,9 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
 }
 
 impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
-        self.parts.lock.release(self.holder, || Culprit::at_end(self.panicking, self.culprit));
+        self.parts.lock.release(self.claim);
     }
 }
 

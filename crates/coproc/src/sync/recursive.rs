@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
-use super::lock::{Culprit, Patience, RawLock};
+use super::lock::{Claim, Culprit, Patience, RawLock};
 use crate::layout::{Layout, PROTOCOL};
-use crate::liveness::Thread;
 use crate::plain::Plain;
 use crate::shareable::{Direct, LastHandle, Shareable};
 
@@ -124,20 +123,22 @@ impl<T: Plain> RecursiveMutex<T> {
     }
 
     fn any(&self, patience: Patience) -> Result<RecursiveGuard<'_, T>, TryLockError> {
-        match self.lock.acquire(patience) {
-            Ok(culprit) => {
+        let claim = match self.lock.acquire(patience) {
+            Ok(claim) => {
                 // A dead owner may have left its own.
                 self.again.store(0, Ordering::Relaxed);
-                self.culprit.store(Culprit::to_bits(culprit), Ordering::Relaxed);
+                self.culprit.store(Culprit::to_bits(claim.culprit()), Ordering::Relaxed);
+                claim
             }
             // It is this thread's already.
             Err(TryLockError::Lock(LockError::Deadlock)) => {
                 let again = self.again.load(Ordering::Relaxed).checked_add(1).ok_or(LockError::Corrupted)?;
                 self.again.store(again, Ordering::Relaxed);
+                Claim::of_caller()?
             }
             Err(error) => return Err(error),
-        }
-        Ok(RecursiveGuard { of: self, holder: Thread::last_known(), panicking: std::thread::panicking(), not_send: PhantomData })
+        };
+        Ok(RecursiveGuard { of: self, claim, not_send: PhantomData })
     }
 }
 
@@ -156,9 +157,8 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RecursiveMutex<T> {
 #[must_use = "the lock is given back when the guard is dropped"]
 pub struct RecursiveGuard<'a, T: Plain> {
     of: &'a RecursiveMutex<T>,
-    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
-    holder: u64,
-    panicking: bool,
+    /// Who left the lock poisoned is kept beside it, for all guards; not here.
+    claim: Claim,
     not_send: PhantomData<*const ()>,
 }
 
@@ -185,18 +185,18 @@ impl<T: Plain> Deref for RecursiveGuard<'_, T> {
 
 impl<T: Plain> Drop for RecursiveGuard<'_, T> {
     fn drop(&mut self) {
-        if self.holder != Thread::last_known() || !self.of.lock.is_mine() {
+        if !self.claim.is_callers() {
             return;
         }
-        if !self.panicking && std::thread::panicking() {
+        let again = self.of.again.load(Ordering::Relaxed);
+        if again == 0 {
+            let culprit = Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed));
+            return self.of.lock.release(self.claim.blaming(culprit));
+        }
+        if self.claim.is_torn() {
             self.of.culprit.store(Culprit::to_bits(Culprit::caller()), Ordering::Relaxed);
         }
-        let again = self.of.again.load(Ordering::Relaxed);
-        if again > 0 {
-            self.of.again.store(again - 1, Ordering::Relaxed);
-        } else {
-            self.of.lock.release(self.holder, || Culprit::from_bits(self.of.culprit.load(Ordering::Relaxed)));
-        }
+        self.of.again.store(again - 1, Ordering::Relaxed);
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use super::error::{LockError, Owner, TryLockError};
-use super::lock::{Culprit, Patience, RawLock, State};
+use super::lock::{Claim, Patience, RawLock, State};
 use super::readers::Readers;
 use super::wait::WaitWord;
 use crate::layout::{Layout, PROTOCOL};
@@ -210,22 +210,16 @@ impl<T: Plain> RwLock<T> {
 
     fn clean(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
         let guard = self.any(patience)?;
-        match guard.culprit {
+        match guard.claim.culprit() {
             None => Ok(guard),
             Some(culprit) => Err(LockError::Poisoned(self.writer.owner(culprit)).into()),
         }
     }
 
     fn any(&self, patience: Patience) -> Result<RwLockWriteGuard<'_, T>, TryLockError> {
-        let culprit = self.writer.acquire(patience)?;
+        let claim = self.writer.acquire(patience)?;
         // From here on no reader enters. If this does not wait for those inside, dropping the guard opens the gate again.
-        let guard = RwLockWriteGuard {
-            of: self,
-            culprit,
-            holder: Thread::last_known(),
-            panicking: std::thread::panicking(),
-            not_send: PhantomData,
-        };
+        let guard = RwLockWriteGuard { of: self, claim, not_send: PhantomData };
         self.readers.wait_for_all(&self.drain, patience)?;
         Ok(guard)
     }
@@ -299,11 +293,7 @@ impl<T: Plain + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
 #[must_use = "the lock is given back when the guard is dropped"]
 pub struct RwLockWriteGuard<'a, T: Plain> {
     of: &'a RwLock<T>,
-    /// Who poisoned the lock, as long as nobody has cleared that.
-    culprit: Option<Culprit>,
-    /// The thread that took it: in a forked child, which drops its copy of its parent's guard, nobody.
-    holder: u64,
-    panicking: bool,
+    claim: Claim,
     not_send: PhantomData<*const ()>,
 }
 
@@ -313,12 +303,12 @@ unsafe impl<T: Plain> Sync for RwLockWriteGuard<'_, T> {}
 impl<T: Plain> RwLockWriteGuard<'_, T> {
     /// Who died or panicked while it wrote, if that is why the data may be torn.
     pub fn poisoned(&self) -> Option<Owner> {
-        self.culprit.map(|culprit| self.of.writer.owner(culprit))
+        self.claim.culprit().map(|culprit| self.of.writer.owner(culprit))
     }
 
     /// Says that the data is mended: the lock will be clean when this guard is dropped.
     pub fn clear_poison(&mut self) {
-        self.culprit = None;
+        self.claim = self.claim.blaming(None);
     }
 }
 
@@ -342,7 +332,7 @@ impl<T: Plain> DerefMut for RwLockWriteGuard<'_, T> {
 
 impl<T: Plain> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
-        self.of.writer.release(self.holder, || Culprit::at_end(self.panicking, self.culprit));
+        self.of.writer.release(self.claim);
         self.of.gate.notify_all();
     }
 }

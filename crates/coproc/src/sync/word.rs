@@ -16,8 +16,8 @@ use crate::liveness::Thread;
 pub(super) struct Word(pub(super) u64);
 
 const THREAD: u64 = (1 << 22) - 1;
-const UNUSED: u64 = 1 << 22;
-const POISON: u64 = 1 << 23;
+pub(super) const UNUSED: u64 = 1 << 22;
+pub(super) const POISON: u64 = 1 << 23;
 const IDENTITY_SHIFT: u32 = 24;
 
 impl Word {
