@@ -14,7 +14,7 @@ use super::control::{Control, End, Position, SLOTS};
 use crate::sync::WaitWord;
 use crate::sys::prefetch;
 
-/// How far ahead a sender that goes slot by slot asks for memory, in bytes: four cache lines, so that as many are on their way at a time.
+/// How far ahead an end that goes slot by slot asks for memory, in bytes: four cache lines, so that as many are on their way at a time.
 const AHEAD: usize = 256;
 
 /// An end as a type, so that what only one of them needs costs the other nothing.
@@ -246,6 +246,12 @@ impl<S: Side> Track<S> {
         assert!(self.next != self.run);
         if Self::END == End::Send {
             prefetch::for_writing(self.next.wrapping_add(AHEAD));
+        } else {
+            let ahead = self.next.wrapping_add(AHEAD);
+            // Behind the run the other end may be writing, and the line would be taken from it.
+            if ahead < self.run {
+                prefetch::for_reading(ahead);
+            }
         }
         self.next = self.next.wrapping_add(self.stride);
         self.publish(1);
