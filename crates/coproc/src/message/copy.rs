@@ -57,6 +57,26 @@ pub(super) unsafe fn copy_out(from: *const u8, to: &mut [MaybeUninit<u8>]) {
     }
 }
 
+/// Copies a value out, as [`copy_out`] does.
+///
+/// # Safety
+/// `from` is valid for reads of a `T`, and the bytes there are one.
+#[inline(always)]
+pub(super) unsafe fn read_out<T>(from: *const u8) -> T {
+    if size_of::<T>() > BLOCK {
+        let mut room = MaybeUninit::<T>::uninit();
+        // SAFETY: these are the bytes of `room`.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), size_of::<T>()) };
+        // SAFETY: as the caller says.
+        unsafe { copy_out_blocks(from, bytes) };
+        // SAFETY: all its bytes are those of a `T`, as the caller says.
+        unsafe { room.assume_init() }
+    } else {
+        // SAFETY: as the caller says.
+        unsafe { from.cast::<T>().read_unaligned() }
+    }
+}
+
 /// # Safety
 /// As [`copy_out`].
 #[inline(never)]

@@ -8,14 +8,14 @@
 mod arg;
 mod copy;
 mod foreign;
-mod landing;
+mod item;
 mod outcome;
 pub mod packets;
 mod parcel;
 
 pub use arg::Arg;
-pub use landing::IsPlain;
-pub(crate) use landing::Landing;
+pub use item::IsPlain;
+pub(crate) use item::item_at;
 pub use outcome::{Failure, Outcome};
 pub use parcel::{Handle, Parcel, Reader, Writer};
 

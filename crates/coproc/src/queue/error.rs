@@ -136,6 +136,9 @@ macro_rules! plain_errors {
 /// Why [`Queue::recv`](super::Queue::recv), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// As wide as the items beside it in a `Result`: next to a tag of one byte these are moved from and to addresses that are not aligned, in pieces that do not
+// fit each other, and a stream of 64 bytes each takes twice the time.
+#[repr(u64)]
 pub enum RecvError {
     /// The queue, or the other end, is closed, and all is received.
     Closed,
@@ -150,6 +153,8 @@ pub enum RecvError {
 /// Why [`Queue::try_recv`](super::Queue::try_recv), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// As `RecvError`.
+#[repr(u64)]
 pub enum TryRecvError {
     /// There is nothing.
     Empty,
@@ -168,6 +173,8 @@ pub enum TryRecvError {
 /// Why [`Queue::recv_timeout`](super::Queue::recv_timeout), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// As `RecvError`.
+#[repr(u64)]
 pub enum RecvTimeoutError {
     /// There was nothing for all that time.
     Timeout,

@@ -3,8 +3,23 @@
 use std::fmt;
 
 use super::Queue;
-use crate::message::{Item, Landing};
+use crate::message::Item;
+use crate::ring::Stop;
 use crate::sync::{Deadline, Patience};
+
+/// What there is instead of an item.
+enum Missed {
+    /// One that is no value of its type, and is gone: go on.
+    Item,
+    /// Nothing more comes.
+    All,
+}
+
+impl From<Stop> for Missed {
+    fn from(_: Stop) -> Self {
+        Self::All
+    }
+}
 
 /// Receives items until the queue is closed and empty. Made by [`Queue::iter`].
 pub struct Iter<'a, T> {
@@ -22,10 +37,10 @@ impl<T: Item> Iterator for Iter<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            let mut item = Landing::new();
-            self.queue.land(Deadline::NEVER, &mut item).ok()?;
-            if let Some(item) = item.into_item() {
-                return Some(item);
+            match self.queue.recv_until(Deadline::NEVER, Missed::Item) {
+                Ok(item) => return Some(item),
+                Err(Missed::Item) => {}
+                Err(Missed::All) => return None,
             }
         }
     }
@@ -56,9 +71,8 @@ impl<T: Item> Iterator for Drain<'_, T> {
 
     fn next(&mut self) -> Option<T> {
         loop {
-            let mut item = Landing::new();
-            self.queue.land_one(Patience::Yield, &mut item).ok()?;
-            if let Some(item) = item.into_item() {
+            let place = self.queue.next_item(Patience::Yield).ok()?;
+            if let Ok(item) = self.queue.take(place, Missed::Item) {
                 return Some(item);
             }
         }

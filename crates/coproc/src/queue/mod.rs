@@ -15,7 +15,7 @@ mod waiting;
 pub use error::{RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 pub use iter::{Drain, Iter};
 pub use joinable::{JoinTimeoutError, JoinableQueue, NoTask, TasksLost};
-pub(crate) use ring::Ring;
+pub(crate) use ring::{Place, Ring};
 pub(crate) use shape::Shape;
 pub(crate) use waiting::{RingTurn, Turn, wait_for};
 
@@ -26,7 +26,7 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::handle::handle;
 use crate::layout::{Layout, PROTOCOL};
-use crate::message::{Item, Landing, Reader, Writer};
+use crate::message::{Item, Reader, Writer, item_at};
 use crate::ring::{End, Stop};
 use crate::segment::{Holder, Kind, Plan, Segment};
 use crate::sync::{Deadline, Patience};
@@ -197,9 +197,7 @@ impl<T: Item> Queue<T> {
     #[doc(alias = "get")]
     #[inline]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let mut item = Landing::new();
-        self.land(Deadline::NEVER, &mut item)?;
-        item.into_item().ok_or(RecvError::Corrupted)
+        self.recv_until(Deadline::NEVER, RecvError::Corrupted)
     }
 
     /// Takes an item if there is one.
@@ -209,9 +207,8 @@ impl<T: Item> Queue<T> {
     #[doc(alias = "get_nowait")]
     #[inline]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
-        let mut item = Landing::new();
-        match self.land_one(Patience::Yield, &mut item) {
-            Ok(()) => item.into_item().ok_or(TryRecvError::Corrupted),
+        match self.next_item(Patience::Yield) {
+            Ok(place) => self.take(place, TryRecvError::Corrupted),
             Err(Stop::Wait) => Err(self.why_empty().into()),
             Err(stop) => Err(stop.into()),
         }
@@ -222,9 +219,7 @@ impl<T: Item> Queue<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], [`RecvTimeoutError::Closed`] if the queue is closed and empty.
     pub fn recv_timeout(&self, time: Duration) -> Result<T, RecvTimeoutError> {
-        let mut item = Landing::new();
-        self.land(Deadline::after(time), &mut item)?;
-        item.into_item().ok_or(RecvTimeoutError::Corrupted)
+        self.recv_until(Deadline::after(time), RecvTimeoutError::Corrupted)
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless
@@ -305,27 +300,61 @@ impl<T: Item> Queue<T> {
         }
     }
 
-    /// Takes an item; one that is no value of its type is gone, and does not land.
-    #[inline]
-    fn land(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
-        match self.land_one(Patience::Until(deadline), item) {
-            Err(Stop::Wait) => self.land_later(deadline, item),
-            result => {
+    /// Waits for an item until the deadline. One that is no value of its type is gone, and `bad`.
+    #[inline(always)]
+    fn recv_until<E: From<Stop>>(&self, deadline: Deadline, bad: E) -> Result<T, E> {
+        match self.next_item(Patience::Until(deadline)) {
+            Ok(place) => {
                 found_at_once();
-                result
+                self.take(place, bad)
             }
+            Err(Stop::Wait) => self.recv_later(deadline, bad),
+            Err(stop) => Err(stop.into()),
         }
     }
 
     #[cold]
-    fn land_later(&self, deadline: Deadline, item: &mut Landing<T>) -> Result<(), Stop> {
-        waiting::wait_again(&self.turn(End::Recv), deadline, |patience| self.land_one(patience, item))
+    #[inline(never)]
+    fn recv_later<E: From<Stop>>(&self, deadline: Deadline, bad: E) -> Result<T, E> {
+        let mut item = Err(bad);
+        waiting::wait_again(&self.turn(End::Recv), deadline, |patience| {
+            let place = self.next_item(patience)?;
+            if let Ok(taken) = self.take(place, ()) {
+                item = Ok(taken);
+            }
+            Ok(())
+        })?;
+        item
     }
 
-    /// As [`land`](Self::land), without waiting for one.
-    #[inline]
-    fn land_one(&self, patience: Patience, item: &mut Landing<T>) -> Result<(), Stop> {
-        self.pass_out(1, patience, |_, reader| item.read(reader)).map(drop)
+    /// The next item, where it lies. [`take`](Self::take) takes it out.
+    #[inline(always)]
+    fn next_item(&self, patience: Patience) -> Result<Place<'_>, Stop> {
+        if self.ring.must_wait(End::Recv) {
+            return Err(Stop::Wait);
+        }
+        self.ring.next_item(patience)
+    }
+
+    #[inline(always)]
+    fn take<E>(&self, place: Place<'_>, bad: E) -> Result<T, E> {
+        let item = Self::item_in(&place, bad);
+        self.hand_over(place);
+        item
+    }
+
+    /// The item at this place: a copy, until that is [handed over](Self::hand_over).
+    #[inline(always)]
+    fn item_in<E>(place: &Place<'_>, bad: E) -> Result<T, E> {
+        // SAFETY: the slot has `T::SIZE` bytes, and it is the receivers' turn, whose lock the place holds.
+        unsafe { item_at(place.bytes(), bad) }
+    }
+
+    /// Gives the place, whose item was read, to the senders.
+    #[inline(always)]
+    fn hand_over(&self, place: Place<'_>) {
+        place.hand_over();
+        wake(&self.ring.signals().not_full, 1);
     }
 
     /// As [`send_until`](Self::send_until), without waiting for room.

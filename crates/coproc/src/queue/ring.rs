@@ -200,6 +200,17 @@ impl Ring {
         Ok(count)
     }
 
+    /// The next item's place, for a receiver that takes one: under the lock of its side.
+    #[inline(always)]
+    pub(crate) fn next_item(&self, patience: Patience) -> Result<Place<'_>, Stop> {
+        let side = self.side(End::Recv);
+        let held = hold(&side.lock, patience)?;
+        let position = self.settle(End::Recv, side)?;
+        // `settle` has found the index to be inside.
+        let index = self.shape.index(position).ok_or(Stop::Corrupted)?;
+        Ok(Place { ring: self, position, index, _held: held })
+    }
+
     /// The one store by which an item is sent, or taken; then the position, which may lag.
     #[inline]
     fn hand_over(&self, end: End, side: &Side, lap: u64, index: usize, next: u64) {
@@ -293,8 +304,37 @@ impl Ring {
     }
 }
 
+/// An item in the ring, which the receiver that has this, and the lock of its side, may take out. Dropping it leaves the item inside.
+pub(crate) struct Place<'a> {
+    ring: &'a Ring,
+    position: u64,
+    index: usize,
+    _held: Held<'a>,
+}
+
+impl Place<'_> {
+    /// The item's bytes.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> *const u8 {
+        self.ring.slot(self.index).1
+    }
+
+    /// They have been read: the slot is the senders' again.
+    #[inline(always)]
+    pub(crate) fn hand_over(self) {
+        let shape = self.ring.shape;
+        self.ring.hand_over(
+            End::Recv,
+            self.ring.side(End::Recv),
+            shape.lap(self.position),
+            self.index,
+            shape.next(self.position),
+        );
+    }
+}
+
 /// Takes a side's lock. What a dead owner left is mended by `settle`.
-#[inline]
+#[inline(always)]
 fn hold(lock: &RawLock, patience: Patience) -> Result<Held<'_>, Stop> {
     lock.hold(patience).map_err(|error| match error {
         TryLockError::WouldBlock | TryLockError::TimedOut | TryLockError::Lock(LockError::Deadlock) => Stop::Busy,

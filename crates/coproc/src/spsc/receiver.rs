@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::Ring;
-use crate::message::{Item, Landing, Message, Reader, Writer};
+use crate::message::{Item, Message, Reader, Writer, item_at};
 use crate::plain::Plain;
 use crate::queue::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::ring::{End, Receives, Slot, Stop};
@@ -23,14 +23,14 @@ impl<T: Item> Receiver<T> {
     #[inline(always)]
     pub fn recv(&mut self) -> Result<T, RecvError> {
         let Some(slot) = self.0.near() else { return self.recv_slowly() };
-        self.take(slot).ok_or(RecvError::Corrupted)
+        self.take(slot, RecvError::Corrupted)
     }
 
     #[cold]
     #[inline(never)]
     fn recv_slowly(&mut self) -> Result<T, RecvError> {
         let slot = self.0.slot(Deadline::NEVER)?;
-        self.take(slot).ok_or(RecvError::Corrupted)
+        self.take(slot, RecvError::Corrupted)
     }
 
     /// Takes an item if there is one. Never waits.
@@ -40,7 +40,7 @@ impl<T: Item> Receiver<T> {
     #[inline]
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
         let slot = self.0.try_slot()?;
-        self.take(slot).ok_or(TryRecvError::Corrupted)
+        self.take(slot, TryRecvError::Corrupted)
     }
 
     /// Waits for an item, at most this long (monotonic time).
@@ -49,7 +49,7 @@ impl<T: Item> Receiver<T> {
     /// [`RecvTimeoutError::Timeout`], else as [`recv`](Self::recv).
     pub fn recv_timeout(&mut self, time: Duration) -> Result<T, RecvTimeoutError> {
         let slot = self.0.slot(Deadline::after(time))?;
-        self.take(slot).ok_or(RecvTimeoutError::Corrupted)
+        self.take(slot, RecvTimeoutError::Corrupted)
     }
 
     /// Waits for an item, then takes as many as there are and fit, into the front of `items`. Returns how many: at least one, unless there is
@@ -112,14 +112,13 @@ impl<T: Item> Receiver<T> {
         !self.0.tether.is_mine() || self.0.track.is_closed_by(End::Send)
     }
 
-    /// Takes the item out of the next slot, which this is; `None` if it is no value of its type.
+    /// Takes the item out of the next slot, which this is; `bad` if it is no value of its type.
     #[inline]
-    fn take(&mut self, slot: Slot) -> Option<T> {
-        let mut item = Landing::new();
+    fn take<E>(&mut self, slot: Slot, bad: E) -> Result<T, E> {
         // SAFETY: the slot has `T::SIZE` bytes, and is this end's until it is passed.
-        item.read(&mut unsafe { Reader::raw(slot.at(), T::SIZE, &[]) });
+        let item = unsafe { item_at(slot.at(), bad) };
         self.0.pass_one();
-        item.into_item()
+        item
     }
 }
 
@@ -214,7 +213,7 @@ impl<T: Item> Iterator for Iter<'_, T> {
                 Some(slot) => slot,
                 None => self.receiver.0.slot(Deadline::NEVER).ok()?,
             };
-            if let Some(item) = self.receiver.take(slot) {
+            if let Ok(item) = self.receiver.take(slot, ()) {
                 return Some(item);
             }
         }

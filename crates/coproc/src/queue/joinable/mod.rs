@@ -13,7 +13,7 @@ use super::waiting::{Turn, wait_for};
 use super::{Queue, RecvError, RecvTimeoutError, SendError, SendSliceError, SendTimeoutError, TryRecvError, TrySendError};
 use crate::error::Result;
 use crate::liveness::{self, Thread};
-use crate::message::{Arg, Item, Landing, Message, Reader, Writer};
+use crate::message::{Arg, Item, Message, Reader, Writer};
 use crate::ring::{End, Stop};
 use crate::sync::{Deadline, Patience, WaitWord};
 use ledger::Ledger;
@@ -182,17 +182,15 @@ impl<T: Item> JoinableQueue<T> {
         }
         let me = Thread::current().map_err(|_| Stop::Corrupted)?.identity();
         let place = self.ledger.place(me).ok_or(Stop::Wait)?;
-        let mut task = Landing::new();
-        self.queue.pass_out(1, patience, |_, reader| {
-            // First, since it may panic; then nothing was taken.
-            task.read(reader);
-            // Before the task is out of the queue, so that at each moment it is in the one or in the other. Who is killed here leaves a count that
-            // is one too high, of the dead.
-            place.fetch_add(1, Ordering::Relaxed);
-            // Release: pairs with the fence in `is_all_done`, by the receivers' position, which is stored next.
-            fence(Ordering::Release);
-        })?;
-        let task = task.into_item();
+        let next = self.queue.next_item(patience)?;
+        // First, since it may panic; then nothing was taken.
+        let task = Queue::item_in(&next, ()).ok();
+        // Before the task is out of the queue, so that at each moment it is in the one or in the other. Who is killed here leaves a count that
+        // is one too high, of the dead.
+        place.fetch_add(1, Ordering::Relaxed);
+        // Release: pairs with the fence in `is_all_done`, by the receivers' position, which is stored next.
+        fence(Ordering::Release);
+        self.queue.hand_over(next);
         if task.is_none() {
             let _ = self.ledger.less(me);
         }
