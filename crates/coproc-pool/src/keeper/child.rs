@@ -9,6 +9,7 @@ use coproc::{Error, Result};
 use rustix::process::Pid;
 
 use super::{Keeper, bell, lock};
+use crate::launch;
 use crate::sys::{self, Status, end::has_ended};
 
 /// How long to wait for who holds the exit status of a process back though it has ended: a debugger.
@@ -85,6 +86,7 @@ impl Child {
 
     fn wait_until(&self, end: Option<Instant>) -> Option<Status> {
         let Some(_waits) = Waits::begin(self) else { return self.status() };
+        launch::ask_ahead();
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let ended = has_ended(self.pidfd.as_fd(), left);

@@ -16,9 +16,9 @@
 //! It is a child of a keeper's thread, as all children are, by `CLONE_PARENT`. It belongs to the program's family without being registered as alive:
 //! it never takes a lock. It holds back all signals, has `/dev/null` for standard input, output and error, and waits for packets.
 //!
-//! It makes children before somebody wants them: the spares, which take their first steps and wait on their channels. A caller takes one, and when it has
-//! told that one what to run it asks for the next. So the next one is made while the last one runs, and callers do not wait for each other. Who finds
-//! none that is there or asked for asks before it waits.
+//! It makes children before somebody wants them: the spares, which take their first steps and wait on their channels. A caller takes one. Others are
+//! asked for by who waits for a child to end, since it leaves a processor free; and by who takes the last. So some can be started one right after the other, and
+//! in a row of starts and joins the next one is made while the last one runs. Who finds none that is there or asked for asks before it waits.
 //!
 //! ```text
 //! caller                             zygote                               child
@@ -32,7 +32,7 @@
 //! that the zygote was executed with,
 //! sees what else has changed
 //!  -- arguments, opening -----------------------------------------------> becomes it, runs, sends its
-//!  -- asks for the next -----------> ...                                  result, ends
+//! asks for the next, and waits ----> ...                                 result, ends
 //! ```
 //!
 //! The ends of channels go to the zygote, and not from there: while a socket is on its way in another one, the kernel looks for circles of them each time
@@ -113,6 +113,11 @@ pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) ->
             None => exec::start(&mut opening, asked, &mut arguments),
         },
     }
+}
+
+/// The calling thread is about to wait for a child: there is time to make the next ones.
+pub(crate) fn ask_ahead() {
+    zygote::ask_ahead();
 }
 
 /// The error of a system that has no process left to give: it names the limits.

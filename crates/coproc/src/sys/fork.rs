@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError, TryLockError};
 
 /// Calls these around every `fork(3)` of this process (`pthread_atfork(3)`): before it, after it in the parent, in the child.
 pub fn on_fork(before: extern "C" fn(), parent: extern "C" fn(), child: extern "C" fn()) {
@@ -33,6 +33,15 @@ impl<T> ForkLock<T> {
     /// The table. A panic of another thread leaves it whole: none is made while it is changed.
     pub fn lock(&self) -> MutexGuard<'_, T> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The table, if nobody else has it.
+    pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
+        match self.table.try_lock() {
+            Ok(table) => Some(table),
+            Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     /// Before the fork: nobody else changes the table until [`release`](Self::release).
