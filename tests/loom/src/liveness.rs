@@ -26,10 +26,6 @@ impl Thread {
         Some(Self(world::me().bits))
     }
 
-    pub(crate) fn last_known() -> u64 {
-        world::me().bits
-    }
-
     pub(crate) fn current() -> Result<Self, Unregistered> {
         Ok(Self(world::me().bits))
     }

@@ -113,20 +113,8 @@ pub(crate) mod message {
 
     pub struct IsPlain;
 
-    pub(crate) struct Landing<T>(Option<T>);
-
-    impl<T: Item> Landing<T> {
-        pub(crate) fn new() -> Self {
-            Self(None)
-        }
-
-        pub(crate) fn read(&mut self, from: &mut Reader<'_>) {
-            self.0 = T::read(from);
-        }
-
-        pub(crate) fn into_item(self) -> Option<T> {
-            self.0
-        }
+    pub(crate) unsafe fn item_at<T: Item, E>(bytes: *const u8, bad: E) -> Result<T, E> {
+        T::read(&mut Reader::Slot(bytes.cast_mut())).ok_or(bad)
     }
 
     /// What an end of a ring leaves of itself.

@@ -10,6 +10,9 @@ pub(crate) mod futex;
 pub(crate) mod prefetch {
     /// A hint.
     pub(crate) fn for_writing(_: *const u8) {}
+
+    /// A hint.
+    pub(crate) fn for_reading(_: *const u8) {}
 }
 
 /// Never called: the models wait without giving way first.

@@ -2,7 +2,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{beside, together};
-use crate::liveness::Thread;
 use crate::sync::{Deadline, LockError, Patience, RawLock, TryLockError};
 use crate::world::{Bytes, Options, Running, become_process, kill, model, model_both, model_kills, process};
 
@@ -18,12 +17,12 @@ const FOREVER: Patience = Patience::Until(Deadline::NEVER);
 impl Shared {
     /// Takes the lock, counts, gives it back clean.
     fn count(&self) {
-        let culprit = self.lock.acquire(FOREVER).unwrap();
+        let claim = self.lock.acquire(FOREVER).unwrap();
         self.data.add(1);
-        if culprit.is_some() {
+        if claim.culprit().is_some() {
             self.takeovers.add(1);
         }
-        self.lock.release(Thread::last_known(), || None);
+        self.lock.release(claim.blaming(None));
     }
 }
 
@@ -58,9 +57,9 @@ fn no_wake_is_lost_among_three() {
 fn a_wake_is_passed_on_among_sleepers() {
     model(Options::new(4).preemptions(2), || {
         let shared = Arc::new(Shared::default());
-        shared.lock.acquire(FOREVER).unwrap();
+        let claim = shared.lock.acquire(FOREVER).unwrap();
         let threads = beside(&shared, [process(2), process(3), process(4)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), || None);
+        shared.lock.release(claim);
         assert_eq!(threads.map(Running::join), [true; 3]);
         assert_eq!(shared.data.get(), 3);
     });
@@ -70,15 +69,15 @@ fn a_wake_is_passed_on_among_sleepers() {
 fn who_gives_up_leaves_the_wakes_to_others() {
     model(Options::new(4).preemptions(2), || {
         let shared = Arc::new(Shared::default());
-        shared.lock.acquire(FOREVER).unwrap();
+        let claim = shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(2)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(Thread::last_known(), || None),
+                Ok(claim) => shared.lock.release(claim),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), || None);
+        shared.lock.release(claim);
         assert!(hasty.join() && patient.join());
     });
 }
@@ -88,17 +87,17 @@ fn who_gives_up_leaves_the_wakes_to_others() {
 fn who_gives_up_on_a_lock_taken_again_leaves_the_wakes_to_others() {
     model(Options::new(4).preemptions(2), || {
         let shared = Arc::new(Shared::default());
-        shared.lock.acquire(FOREVER).unwrap();
+        let claim = shared.lock.acquire(FOREVER).unwrap();
         let [hasty] = beside(&shared, [process(2).impatient(1)], |shared, _| {
             match shared.lock.acquire(Patience::Until(Deadline::after(Duration::from_millis(2)))) {
-                Ok(_) => shared.lock.release(Thread::last_known(), || None),
+                Ok(claim) => shared.lock.release(claim),
                 Err(error) => assert_eq!(error, TryLockError::TimedOut),
             }
         });
         let [patient] = beside(&shared, [process(3)], |shared, _| shared.count());
-        shared.lock.release(Thread::last_known(), || None);
-        if shared.lock.acquire_free() {
-            shared.lock.release(Thread::last_known(), || None);
+        shared.lock.release(claim);
+        if let Some(claim) = shared.lock.acquire_free() {
+            shared.lock.release(claim);
         }
         assert!(hasty.join() && patient.join());
     });
@@ -110,10 +109,10 @@ fn who_only_tries_never_sleeps() {
         let shared = Arc::new(Shared::default());
         let [thread] = beside(&shared, [process(2)], |shared, _| shared.count());
         match shared.lock.acquire(Patience::Try) {
-            Ok(_) => {
+            Ok(claim) => {
                 shared.data.add(1);
-                assert_eq!(shared.lock.acquire(Patience::Try), Err(LockError::Deadlock.into()));
-                shared.lock.release(Thread::last_known(), || None);
+                assert_eq!(shared.lock.acquire(Patience::Try).unwrap_err(), LockError::Deadlock.into());
+                shared.lock.release(claim);
             }
             Err(error) => assert_eq!(error, TryLockError::WouldBlock),
         }
@@ -178,10 +177,10 @@ fn without_the_barrier_a_wake_is_lost() {
 fn without_the_barrier_the_end_of_the_slice_saves_the_sleeper() {
     model(Options { barrier_refused: true, ..Options::new(4) }, || {
         let shared = Arc::new(Shared::default());
-        shared.lock.acquire(FOREVER).unwrap();
+        let claim = shared.lock.acquire(FOREVER).unwrap();
         let [thread] = beside(&shared, [process(2).restless()], |shared, _| shared.count());
         shared.data.add(1);
-        shared.lock.release(Thread::last_known(), || None);
+        shared.lock.release(claim);
         thread.join();
         assert_eq!((shared.data.get(), shared.takeovers.get()), (2, 0));
     });
