@@ -136,7 +136,7 @@ macro_rules! plain_errors {
 /// Why [`Queue::recv`](super::Queue::recv), or that of a ring or a pipe, received nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-// As wide as the items beside it in a `Result`: next to a tag of one byte these are moved from and to addresses that are not aligned, in pieces that do not
+// As wide as most items beside it in a `Result`: next to a tag of one byte these are moved from and to addresses that are not aligned, in pieces that do not
 // fit each other, and a stream of 64 bytes each takes twice the time.
 #[repr(u64)]
 pub enum RecvError {

@@ -185,7 +185,8 @@ impl<T: Plain> Deref for RecursiveGuard<'_, T> {
 
 impl<T: Plain> Drop for RecursiveGuard<'_, T> {
     fn drop(&mut self) {
-        if !self.claim.is_callers() {
+        // The word is asked here, since others are written before the lock is given back.
+        if !self.claim.is_callers() || !self.of.lock.is_mine() {
             return;
         }
         let again = self.of.again.load(Ordering::Relaxed);
