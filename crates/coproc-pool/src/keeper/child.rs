@@ -86,7 +86,10 @@ impl Child {
 
     fn wait_until(&self, end: Option<Instant>) -> Option<Status> {
         let Some(_waits) = Waits::begin(self) else { return self.status() };
-        launch::ask_ahead();
+        // Who only looks does not wait, nor does who finds that it has ended.
+        if end.is_none_or(|end| end > Instant::now()) && !has_ended(self.pidfd.as_fd(), Some(Duration::ZERO)) {
+            launch::ask_ahead();
+        }
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let ended = has_ended(self.pidfd.as_fd(), left);

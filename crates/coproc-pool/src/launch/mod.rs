@@ -120,6 +120,11 @@ pub(crate) fn ask_ahead() {
     zygote::ask_ahead();
 }
 
+/// The program exits: nobody will start another child, or seldom.
+pub(crate) fn ask_no_more_ahead() {
+    zygote::ask_no_more_ahead();
+}
+
 /// The error of a system that has no process left to give: it names the limits.
 fn refused(error: io::Error) -> Error {
     let doing = match error.raw_os_error() {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use coproc::__private::{ForkLock, Parcel, family};
@@ -137,7 +138,9 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
             }
             Taken::Spare(spare) => {
                 let told = zygote.tell(opening, asked, arguments, &spare.channel);
-                zygote.ask_if_none_is_left();
+                if !matches!(told, Ok(Told::Differs)) {
+                    zygote.ask_if_none_is_left();
+                }
                 // If it was told nothing it leaves, and its keeper sees to the rest.
                 let child = Child::new(spare.pid, Some(spare.pidfd), &zygote.keeper)?;
                 match told? {
@@ -155,8 +158,15 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
     Ok(None)
 }
 
+/// Whether this program exits, so that there are no next callers.
+static EXITS: AtomicBool = AtomicBool::new(false);
+
 /// Asks for the children that the next callers take: the calling thread is about to wait, so there is time to make them. Waits for nobody.
 pub(super) fn ask_ahead() {
+    // Relaxed: a child too many is no harm.
+    if EXITS.load(Ordering::Relaxed) {
+        return;
+    }
     let Some(state) = ZYGOTE.try_lock() else { return };
     let State::Some(zygote) = &*state else { return };
     let zygote = Arc::clone(zygote);
@@ -166,6 +176,11 @@ pub(super) fn ask_ahead() {
     {
         let _ = zygote.ask(&mut asked, SPARES, false);
     }
+}
+
+/// The program exits.
+pub(super) fn ask_no_more_ahead() {
+    EXITS.store(true, Ordering::Relaxed);
 }
 
 /// The zygote; starts one if there is none. `None` if there cannot be one.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use coproc::__private::ForkLock;
 
 use super::Child;
-use crate::keeper;
+use crate::{keeper, launch};
 
 /// How long daemons may take to end at an exit.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -90,6 +90,7 @@ extern "C" fn at_exit() {
 
 /// What is done with the children of a process that exits.
 pub(crate) fn see_children_off() {
+    launch::ask_no_more_ahead();
     let (daemons, others): (Vec<_>, Vec<_>) = running().into_iter().partition(Child::daemon);
     for daemon in &daemons {
         // Whoever cannot be asked is ended by the kernel.
