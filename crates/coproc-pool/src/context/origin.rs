@@ -16,7 +16,7 @@ use rustix::process::Rlimit;
 use rustix::thread::CpuSet;
 
 use super::{Context, File, RESOURCES, Setting};
-use crate::sys;
+use crate::sys::{self, ThreadStatus};
 
 /// The state of the program, and of the calling thread, that a child inherits. Not in it are rights, which a zygote cannot follow.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,21 +33,19 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The state now. `status` is what the kernel says of the calling thread (`/proc/thread-self/status`): there is no other way to read the umask
-    /// without changing it for a moment.
+    /// The state now. `status` is that of the calling thread.
     ///
     /// # Errors
-    /// If the working directory may not be searched any more, or `status` is none.
-    pub(crate) fn now(status: &str) -> Result<Self> {
-        let strange = || Error::other("/proc/thread-self/status does not say what it should");
+    /// If the working directory may not be searched any more.
+    pub(crate) fn now(status: &ThreadStatus) -> Result<Self> {
         let directory = rustix::fs::stat(".").map_err(os("looking at the working directory"))?;
         Ok(Self {
             // A name with such a sign can be inherited, but not be set.
             environment: std::env::vars_os().filter(|(name, _)| !name.as_bytes().contains(&b'=')).collect(),
             directory: (directory.st_dev, directory.st_ino),
-            umask: field(status, "Umask:", 8).and_then(|mask| mask.try_into().ok()).ok_or_else(strange)?,
-            ignored: field(status, "SigIgn:", 16).ok_or_else(strange)?,
-            blocked: field(status, "SigBlk:", 16).ok_or_else(strange)?,
+            umask: status.umask,
+            ignored: status.ignored,
+            blocked: status.blocked,
             limits: RESOURCES.map(sys::limit),
             cpus: rustix::thread::sched_getaffinity(None).map_err(os("reading the CPU affinity"))?,
             nice: rustix::process::getpriority_process(None).map_err(os("reading the nice value"))?,
@@ -59,7 +57,7 @@ impl Origin {
     ///
     /// # Errors
     /// As [`now`](Self::now), or if a descriptor is wanting for the working directory.
-    pub(crate) fn differences(&self, status: &str) -> Result<Context> {
+    pub(crate) fn differences(&self, status: &ThreadStatus) -> Result<Context> {
         let now = Self::now(status)?;
         let mut settings = Vec::new();
         if now.environment != self.environment {
@@ -116,25 +114,9 @@ fn os(doing: &'static str) -> impl Fn(rustix::io::Errno) -> Error {
     move |error| Error::from_os(doing, io::Error::from(error))
 }
 
-/// The number behind this name in a `/proc/PID/status`.
-fn field(status: &str, name: &str, radix: u32) -> Option<u64> {
-    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
-    u64::from_str_radix(value.trim(), radix).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const STATUS: &str = "Name:\tx\nUmask:\t0027\nState:\tR (running)\nSigBlk:\t0000000000010002\nSigIgn:\t8000000000001000\n";
-
-    #[test]
-    fn the_kernels_words_are_read() {
-        let origin = Origin::now(STATUS).unwrap();
-        assert_eq!((origin.umask, origin.blocked, origin.ignored), (0o27, 0x10002, 1 << 63 | 1 << 12));
-        assert!(Origin::now("Umask:\t0027\n").is_err());
-        Origin::now(&std::fs::read_to_string("/proc/thread-self/status").unwrap()).unwrap();
-    }
 
     #[test]
     fn limits_are_those_of_the_c_library() {
@@ -143,12 +125,13 @@ mod tests {
 
     #[test]
     fn what_is_the_same_is_no_difference() {
-        let then = Origin::now(STATUS).unwrap();
+        let status = ThreadStatus { umask: 0o27, blocked: 0x10002, ..ThreadStatus::now().unwrap() };
+        let then = Origin::now(&status).unwrap();
         let standard =
             |context: &Context| context.settings.iter().filter(|setting| matches!(setting, Setting::Standard(..))).count();
-        let same = then.differences(STATUS).unwrap();
+        let same = then.differences(&status).unwrap();
         assert_eq!((same.settings.len(), same.wants_answer()), (standard(&same), false), "{same:?}");
-        let other = then.differences(&STATUS.replace("0027", "0022").replace("10002", "10003")).unwrap();
+        let other = then.differences(&ThreadStatus { umask: 0o22, blocked: 0x10003, ..status }).unwrap();
         assert_eq!(other.settings.len(), standard(&other) + 2, "{other:?}");
         assert!(matches!(other.settings[0], Setting::Umask(0o22)), "{other:?}");
         assert!(matches!(other.settings.last(), Some(Setting::Blocked(0x10003))), "{other:?}");

@@ -10,13 +10,13 @@ use coproc::{Error, Message, Result};
 use rustix::process::Pid;
 
 use super::lifeline::Lifeline;
-use super::rights::{self, Rights};
+use super::rights::Rights;
 use super::{Opening, refused};
 use crate::channel::Channel;
 use crate::context::{Context, Origin};
 use crate::hook;
 use crate::keeper::{self, Child};
-use crate::sys::{self, caps::Capabilities};
+use crate::sys::{self, ThreadStatus, caps::Capabilities};
 
 /// The variable that tells the hook to look at the inherited descriptors.
 pub(crate) const MARK: &std::ffi::CStr = c"COPROC_CHILD";
@@ -51,13 +51,13 @@ pub(super) fn ticket(zygote: bool) -> Result<Segment> {
 
 /// Starts a child in this way.
 pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parcel) -> Result<(Arc<Child>, Channel)> {
-    let status = rights::status()?;
+    let status = ThreadStatus::now()?;
     let rights = Rights::of(&status)?;
     let (ours, theirs) = Channel::pair()?;
     let (life, family, ticket) = (Lifeline::get()?, family()?, ticket(false)?);
     let files: Vec<_> = [life.as_fd()].into_iter().chain(family.iter().map(AsFd::as_fd)).collect();
     ours.send_files(&[0], &files, true).map_err(|error| Error::from_os("sending to a child process", error))?;
-    let job = move || Ok((Origin::now(&rights::status()?)?, execute(&ticket, &theirs)?));
+    let job = move || Ok((Origin::now(&ThreadStatus::now()?)?, execute(&ticket, &theirs)?));
     let (keeper, (origin, (pid, pidfd))) = if rights.are_incomparable() {
         (keeper::any()?, on_own_thread(job)?)
     } else {

@@ -11,11 +11,10 @@ use std::os::unix::fs::FileExt;
 
 use rustix::mm::{Advice, madvise};
 
-/// A mapping of variables is taken as a whole if it is no longer, and all together are: who has large ones has the faults.
-const LONGEST: usize = 64 << 10;
-const LONGEST_TOGETHER: usize = 256 << 10;
+/// So much is taken, whole mappings of variables each: who has written to more has the faults.
+const MOST: usize = 256 << 10;
 
-/// Where the variables of the program and of its libraries are, of which each process soon writes to some.
+/// Where the variables are that the zygote has written to: to some of them its copies soon write too.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
     variables: Vec<Range<usize>>,
@@ -30,7 +29,17 @@ impl Pages {
         let mappings = fs::read_to_string("/proc/self/maps")?;
         let mappings: Vec<_> = mappings.lines().filter_map(Mapping::parse).collect();
         let _ = share_code(&mappings);
-        Ok(Self { variables: variables(&mappings) })
+        let mut left = MOST;
+        let mut written = Vec::new();
+        for range in variables(&mappings) {
+            let pages = own_pages(range.clone()).unwrap_or_else(|_| vec![range]);
+            let size: usize = pages.iter().map(Range::len).sum();
+            if size <= left {
+                left -= size;
+                written.extend(pages);
+            }
+        }
+        Ok(Self { variables: written })
     }
 
     /// In a copy, while nobody waits for it: gives it pages of its own for its variables.
@@ -79,17 +88,37 @@ impl<'a> Mapping<'a> {
 /// Where the variables are: in what is mapped of a file, those with a first value, and behind it, those that begin with zero.
 fn variables(mappings: &[Mapping<'_>]) -> Vec<Range<usize>> {
     let mut end_of_file = None;
-    let mut left = LONGEST_TOGETHER;
     let mut found = Vec::new();
     for Mapping { range, path, .. } in mappings.iter().filter(|mapping| mapping.access == "rw-p") {
         let is_file = path.starts_with('/');
-        if (is_file || path.is_empty() && end_of_file == Some(range.start)) && range.len() <= LONGEST.min(left) {
-            left -= range.len();
+        if is_file || path.is_empty() && end_of_file == Some(range.start) {
             found.push(range.clone());
         }
         end_of_file = is_file.then_some(range.end);
     }
     found
+}
+
+/// The pages in this range that are this process's own: written to, and not just read from a file.
+fn own_pages(range: Range<usize>) -> io::Result<Vec<Range<usize>>> {
+    const PRESENT: u64 = 1 << 63;
+    const SWAPPED: u64 = 1 << 62;
+    const OF_FILE: u64 = 1 << 61;
+    let page = rustix::param::page_size();
+    let mut entries = vec![0; range.len() / page * size_of::<u64>()];
+    File::open("/proc/self/pagemap")?.read_exact_at(&mut entries, (range.start / page * size_of::<u64>()) as u64)?;
+    let mut found: Vec<Range<usize>> = Vec::new();
+    for (at, entry) in range.step_by(page).zip(entries.as_chunks().0) {
+        let entry = u64::from_ne_bytes(*entry);
+        if entry & (PRESENT | SWAPPED) == 0 || entry & OF_FILE != 0 {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if last.end == at => last.end += page,
+            _ => found.push(at..at + page),
+        }
+    }
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -113,13 +142,14 @@ mod tests {
         let mappings: Vec<_> = MAPS.lines().filter_map(Mapping::parse).collect();
         assert_eq!(mappings.len(), 8);
         assert_eq!(mappings.iter().filter(|mapping| mapping.is_code()).count(), 1);
-        assert_eq!(variables(&mappings), [0x3000..0x4000, 0x4000..0x6000, 0x30000..0x31000]);
+        assert_eq!(variables(&mappings), [0x3000..0x4000, 0x4000..0x6000, 0x10000..0x30000, 0x30000..0x31000]);
         assert!(Mapping::parse("[anything]").is_none());
     }
 
     #[test]
     fn nothing_changes() {
-        static WRITTEN: AtomicU64 = AtomicU64::new(7);
+        static WRITTEN: AtomicU64 = AtomicU64::new(6);
+        WRITTEN.store(7, Ordering::Relaxed);
         let pages = Pages::prepare().unwrap();
         let at = (&raw const WRITTEN).addr();
         assert!(pages.variables.iter().any(|range| range.contains(&at)), "{pages:?}, not {at:x}");

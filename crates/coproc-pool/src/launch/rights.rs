@@ -8,21 +8,19 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use coproc::{Error, Result};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 
+use crate::sys::ThreadStatus;
+
 /// The rights of a thread: whoever has equal ones may do the same.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Rights {
-    /// Users, groups and capabilities, in the kernel's words.
-    credentials: String,
+    /// In the kernel's words.
+    credentials: Vec<u8>,
     namespaces: Vec<u8>,
     /// Device, inode and mount of the root folder; the mounts of two mount namespaces differ.
     root: (u32, u32, u64, u64),
     /// Whether the thread has a filter for system calls that the program had not when it began. Two such filters cannot be compared.
     filtered: bool,
 }
-
-/// The lines of `/proc/thread-self/status` that count.
-const CREDENTIALS: [&str; 10] =
-    ["Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:", "CapAmb:", "NoNewPrivs:", "Seccomp:"];
 
 const NAMESPACES: [&str; 8] = ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid_for_children", "time_for_children"];
 
@@ -34,38 +32,9 @@ pub(crate) fn note_filters() {
     // SAFETY: takes nothing and cannot fail here: a process that it would kill has not come this far.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP) };
     if mode > 0 {
-        let count = status().ok().and_then(|status| field(&status, "Seccomp_filters:")?.parse().ok());
+        let count = ThreadStatus::now().ok().and_then(|status| status.filters);
         FILTERS.store(count.unwrap_or(0), Ordering::Relaxed);
     }
-}
-
-/// What the kernel says of the calling thread.
-///
-/// # Errors
-/// If `/proc` is not mounted.
-pub(crate) fn status() -> Result<String> {
-    let os = |error| Error::from_os("reading /proc/thread-self/status", io::Error::from(error));
-    let file = rustix::fs::open("/proc/thread-self/status", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(os)?;
-    let mut text = vec![0; 4096];
-    let mut len = 0;
-    loop {
-        match rustix::io::read(&file, &mut text[len..]) {
-            Ok(0) => break,
-            Ok(more) => len += more,
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(os(error)),
-        }
-        if len == text.len() {
-            text.resize(2 * len, 0);
-        }
-    }
-    text.truncate(len);
-    String::from_utf8(text).map_err(|_| Error::Corrupted)
-}
-
-/// What follows this name in a status.
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
 }
 
 impl Rights {
@@ -74,16 +43,14 @@ impl Rights {
     /// # Errors
     /// If `/proc` is not mounted, or there is no free descriptor.
     pub(crate) fn now() -> Result<Self> {
-        Self::of(&status()?)
+        Self::of(&ThreadStatus::now()?)
     }
 
-    /// The rights of the calling thread, of which this is the [`status`].
+    /// The rights of the calling thread, of which this is the status.
     ///
     /// # Errors
     /// As [`now`](Self::now).
-    pub(crate) fn of(status: &str) -> Result<Self> {
-        let is_right = |line: &&str| CREDENTIALS.iter().any(|name| line.starts_with(name));
-        let credentials = status.lines().filter(is_right).collect();
+    pub(crate) fn of(status: &ThreadStatus) -> Result<Self> {
         let os = |error| Error::from_os("looking at the namespaces of this thread", io::Error::from(error));
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open("/proc/thread-self/ns", folder, Mode::empty()).map_err(os)?;
@@ -95,12 +62,11 @@ impl Rights {
             namespaces.extend_from_slice(&text[..len]);
         }
         let root = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID).map_err(os)?;
-        let filters = field(status, "Seccomp_filters:").and_then(|count| count.parse().ok());
         Ok(Self {
-            credentials,
+            credentials: status.credentials.clone(),
             namespaces,
             root: (root.stx_dev_major, root.stx_dev_minor, root.stx_ino, root.stx_mnt_id),
-            filtered: field(status, "Seccomp:") != Some("0") && filters != Some(FILTERS.load(Ordering::Relaxed)),
+            filtered: status.is_filtered && status.filters != Some(FILTERS.load(Ordering::Relaxed)),
         })
     }
 

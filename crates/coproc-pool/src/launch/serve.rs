@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use coproc::__private::adopt_family;
 use coproc::Result;
+use rustix::fs::{Mode, OFlags};
 
 use super::board::Board;
 use super::pages::Pages;
@@ -29,6 +30,8 @@ struct Zygote {
     thread: Thread,
     /// The reading end of the program's lifeline.
     life: OwnedFd,
+    /// The folder of this process's descriptors.
+    files: OwnedFd,
     pages: Pages,
 }
 
@@ -60,11 +63,11 @@ impl Zygote {
             Err(error) => error.to_string(),
         };
         program.send_files(word.as_bytes(), &[], true).map_err(drop)?;
-        let (board, thread, life, pages) = ready.map_err(drop)?;
-        Ok(Self { program, board, thread, life, pages })
+        let (board, thread, life, files, pages) = ready.map_err(drop)?;
+        Ok(Self { program, board, thread, life, files, pages })
     }
 
-    fn prepare(program: &Channel) -> Result<(Board, Thread, OwnedFd, Pages)> {
+    fn prepare(program: &Channel) -> Result<(Board, Thread, OwnedFd, OwnedFd, Pages)> {
         let os = coproc::Error::from_os;
         let received = program.recv_files(&mut [0], true).map_err(|error| os("receiving from the program", error))?;
         let mut files = received.map(|(_, files)| files).unwrap_or_default().into_iter();
@@ -87,9 +90,12 @@ impl Zygote {
         rustix::stdio::dup2_stdin(&null).map_err(|error| os("replacing standard input", error.into()))?;
         rustix::stdio::dup2_stdout(&null).map_err(|error| os("replacing standard output", error.into()))?;
         rustix::stdio::dup2_stderr(&null).map_err(|error| os("replacing standard error", error.into()))?;
+        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let files = rustix::fs::open("/proc/self/fd", folder, Mode::empty());
+        let files = files.map_err(|error| os("opening /proc/self/fd", error.into()))?;
         child::prepare();
         overflow::prepare();
-        Ok((board, thread, life, Pages::prepare().unwrap_or_default()))
+        Ok((board, thread, life, files, Pages::prepare().unwrap_or_default()))
     }
 
     /// Waits until the program asks for a child, and gives the child's end of its channel, unless there was no place for it; `None` if the program is gone.
@@ -127,14 +133,16 @@ impl Zygote {
 
     /// What a child does before anything else: lives no longer than its parent, and has nothing of the zygote's.
     fn begin(self, parent: u32) {
-        let Self { program, board, life, pages, .. } = self;
+        let Self { program, board, life, files, pages, .. } = self;
         drop(program);
         // It is not mapped here.
         std::mem::forget(board);
-        if !lifeline::hold(parent, sys::life::deadly(life.as_fd()).ok()) {
+        // By the zygote's folder, unless it has gone.
+        let deadly = sys::life::deadly_in(files.as_fd(), life.as_fd()).or_else(|_| sys::life::deadly(life.as_fd()));
+        if !lifeline::hold(parent, deadly.ok()) {
             sys::leave(1);
         }
-        drop(life);
+        drop((life, files));
         sys::set_thread_name(SPARE);
         rehearsal::rehearse();
         pages.take();

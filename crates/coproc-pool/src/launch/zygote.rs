@@ -12,12 +12,12 @@ use rustix::process::Pid;
 
 use super::board::Board;
 use super::lifeline::Lifeline;
-use super::rights::{self, Rights};
+use super::rights::Rights;
 use super::{Opening, exec, refused};
 use crate::channel::Channel;
 use crate::context::{Context, Origin};
 use crate::keeper::{self, Child, Keeper, lock};
-use crate::sys;
+use crate::sys::{self, ThreadStatus};
 
 /// What the zygote says when it is ready. Anything else says why it cannot be.
 pub(super) const READY: &str = "ready";
@@ -239,7 +239,7 @@ impl Zygote {
         ours.send_files(&[0], &files, true).map_err(|error| Error::from_os("sending to the zygote", error))?;
         let ticket = exec::ticket(true)?;
         let (rights, origin, pid, pidfd) = keeper.run(move || {
-            let status = rights::status()?;
+            let status = ThreadStatus::now()?;
             let (pid, pidfd) = exec::execute(&ticket, &theirs)?;
             Ok::<_, Error>((Rights::of(&status)?, Origin::now(&status)?, pid, pidfd))
         })??;
@@ -365,7 +365,7 @@ impl Zygote {
     /// What its children must set up to be as the calling thread's would be, and as is asked for; `None` if they may do what this thread may not, or the
     /// other way round.
     fn compare(&self, asked: &Context) -> Result<Option<Context>> {
-        let status = rights::status()?;
+        let status = ThreadStatus::now()?;
         if !Rights::of(&status)?.are(&self.rights) {
             return Ok(None);
         }

@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use coproc::__private::above_standard;
+use rustix::fs::{Mode, OFlags};
+use rustix::path::DecInt;
 use rustix::pipe::PipeFlags;
 
 /// A pipe, reading end first, that can be opened anew whoever one is by then.
@@ -14,20 +15,25 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
     let (read, write) = (above_standard(read)?, above_standard(write)?);
     // Nobody has a path to it but who has it open.
-    rustix::fs::fchmod(&read, rustix::fs::Mode::from_raw_mode(0o666))?;
+    rustix::fs::fchmod(&read, Mode::from_raw_mode(0o666))?;
     Ok((read, write))
 }
 
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
 /// Opens the reading end of a pipe anew, so that its owner gets `SIGKILL` when the last writing end is closed, or something is written.
 pub(crate) fn deadly(read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let path = CString::new(format!("/proc/self/fd/{}", read.as_raw_fd()))?;
-    // SAFETY: the path is a C string.
-    let file = unsafe { libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_NONBLOCK | libc::O_CLOEXEC) };
-    if file < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it was just opened, and nobody else owns it.
-    let file = above_standard(unsafe { OwnedFd::from_raw_fd(file) })?;
+    wired(rustix::fs::open(format!("/proc/self/fd/{}", read.as_raw_fd()), FLAGS, Mode::empty())?)
+}
+
+/// As [`deadly`], by the folder of the descriptors of a process that has this one under the same number. That folder is known to the kernel; one of this
+/// process it would have to make, and to forget at its end.
+pub(crate) fn deadly_in(files: BorrowedFd<'_>, read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    wired(rustix::fs::openat(files, DecInt::from_fd(read), FLAGS, Mode::empty())?)
+}
+
+fn wired(file: OwnedFd) -> io::Result<OwnedFd> {
+    let file = above_standard(file)?;
     // The number of the command is the same on all architectures that this crate runs on.
     const F_SETSIG: libc::c_int = 10;
     // SAFETY: this command takes a number.

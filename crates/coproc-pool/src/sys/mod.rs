@@ -7,6 +7,7 @@ pub(crate) mod clone;
 pub(crate) mod end;
 pub(crate) mod life;
 pub(crate) mod spawn;
+mod thread_status;
 
 use std::ffi::{CStr, CString, c_int};
 use std::mem::MaybeUninit;
@@ -18,6 +19,7 @@ use rustix::process::{Resource, Rlimit};
 
 pub(crate) use end::{Status, end, leave, pidfd, reap, signal, wait_for};
 pub(crate) use spawn::{spawn, spawn_closes_the_rest};
+pub(crate) use thread_status::ThreadStatus;
 
 /// In a child: dies when the thread that started it ends (`PR_SET_PDEATHSIG`).
 pub(crate) fn die_with_parent() {
