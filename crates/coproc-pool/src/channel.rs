@@ -38,6 +38,13 @@ impl Channel {
         socket::recv(self.as_fd(), bytes, wait)
     }
 
+    /// Receives a packet with one descriptor, which is missing if there is no place for it; `None` if the other end is closed. Allocates nothing.
+    pub(crate) fn recv_file(&self) -> io::Result<Option<Option<OwnedFd>>> {
+        let mut received = None;
+        let len = socket::recv_each(self.as_fd(), &mut [0], true, |file| received = Some(file))?;
+        Ok(len.filter(|&len| len > 0).map(|_| received))
+    }
+
     /// The other end receives what was sent, and then the end, though a forked copy of this process has this end too.
     pub(crate) fn end_sending(&self) {
         let _ = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write);

@@ -21,7 +21,7 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// In the zygote, once. From then on its copies have the pages of code that it has used, where the system allows that.
+    /// In the zygote, once. From then on its copies have the pages of code that it uses from now on, where the system allows that.
     ///
     /// # Errors
     /// If `/proc` is not mounted.
@@ -52,13 +52,19 @@ impl Pages {
 }
 
 /// The kernel copies no page table of a private mapping of a file while no page of it was ever written to: a copy of the process finds nothing
-/// there. So one byte of each is written, as it is.
+/// there. So one byte of each is written, as it is. Then all its pages are forgotten, also that one: what only the start of the program has used would be
+/// copied, and forgotten, with each child. Not where somebody has written to code, which the file does not have.
 fn share_code(mappings: &[Mapping<'_>]) -> io::Result<()> {
     let memory = File::options().read(true).write(true).open("/proc/self/mem")?;
     for code in mappings.iter().filter(|mapping| mapping.is_code()) {
+        let is_of_file = own_pages(code.range.clone()).is_ok_and(|pages| pages.is_empty());
         let (mut byte, at) = ([0], code.range.start as u64);
         memory.read_exact_at(&mut byte, at)?;
         memory.write_all_at(&byte, at)?;
+        if is_of_file {
+            // SAFETY: what is forgotten is the same in the file, where the kernel finds it again.
+            unsafe { madvise(code.range.start as *mut _, code.range.len(), Advice::LinuxDontNeed) }?;
+        }
     }
     Ok(())
 }

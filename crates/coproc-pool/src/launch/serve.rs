@@ -95,15 +95,15 @@ impl Zygote {
         let files = files.map_err(|error| os("opening /proc/self/fd", error.into()))?;
         child::prepare();
         overflow::prepare();
-        Ok((board, thread, life, files, Pages::prepare().unwrap_or_default()))
+        let pages = Pages::prepare().unwrap_or_default();
+        rehearsal::rehearse();
+        Ok((board, thread, life, files, pages))
     }
 
     /// Waits until the program asks for a child, and gives the child's end of its channel, unless there was no place for it; `None` if the program is gone.
     fn asked(&self) -> Option<Option<Channel>> {
-        match self.program.recv_files(&mut [0], true) {
-            Ok(Some((1.., files))) => Some(files.into_iter().next().map(Channel::from_file)),
-            _ => None,
-        }
+        let file = self.program.recv_file().ok().flatten()?;
+        Some(file.map(Channel::from_file))
     }
 
     /// Makes a child with this end of its channel, and says so; in the child, gives it back.

@@ -9,7 +9,7 @@ pub(crate) mod life;
 pub(crate) mod spawn;
 mod thread_status;
 
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, c_int};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::ptr;
@@ -39,9 +39,11 @@ pub(crate) fn limit(resource: Resource) -> Rlimit {
 
 /// The name of the calling thread, as `ps` shows it; the first 15 bytes.
 pub(crate) fn set_thread_name(name: &str) {
-    let short: Vec<u8> = name.bytes().filter(|&byte| byte != 0).take(15).collect();
-    if let Ok(name) = CString::new(short) {
-        let _ = rustix::thread::set_name(&name);
+    let mut short = [0; 16];
+    let bytes = name.bytes().filter(|&byte| byte != 0);
+    short[..15].iter_mut().zip(bytes).for_each(|(to, byte)| *to = byte);
+    if let Ok(name) = CStr::from_bytes_until_nul(&short) {
+        let _ = rustix::thread::set_name(name);
     }
 }
 

@@ -67,6 +67,16 @@ pub fn shut(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// # Errors
 /// What the system says.
 pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8], wait: bool) -> io::Result<Option<(usize, Vec<OwnedFd>)>> {
+    let mut files = Vec::new();
+    let len = recv_each(socket, bytes, wait, |file| files.push(file))?;
+    Ok(len.map(|len| (len, files)))
+}
+
+/// As [`recv`], but hands over each descriptor, and allocates nothing.
+///
+/// # Errors
+/// As [`recv`].
+pub fn recv_each(socket: BorrowedFd<'_>, bytes: &mut [u8], wait: bool, take: impl FnMut(OwnedFd)) -> io::Result<Option<usize>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_FILES))];
     let flags = RecvFlags::CMSG_CLOEXEC | if wait { RecvFlags::empty() } else { RecvFlags::DONTWAIT };
     loop {
@@ -77,8 +87,8 @@ pub fn recv(socket: BorrowedFd<'_>, bytes: &mut [u8], wait: bool) -> io::Result<
                     RecvAncillaryMessage::ScmRights(rights) => Some(rights),
                     _ => None,
                 });
-                let files = rights.flatten().map_while(|file| above_standard(file).ok()).collect();
-                return Ok(Some((message.bytes, files)));
+                rights.flatten().map_while(|file| above_standard(file).ok()).for_each(take);
+                return Ok(Some(message.bytes));
             }
             // The other end has died, and left packets of ours unread. Said once: what it sent itself is still here.
             Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
