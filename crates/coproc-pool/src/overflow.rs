@@ -32,10 +32,11 @@ const ROOM: usize = 32 << 10;
 /// How far from the stack pointer a fault is one of the stack: its frames are touched page by page as they grow.
 const NEAR: usize = 64 << 10;
 
-/// Does in the zygote what its children inherit.
+/// Does in the zygote what its children inherit: they have nothing to say before they [`watch`].
 pub(crate) fn prepare() {
-    if !has_other_stack() {
-        take_other_stack();
+    if has_other_stack() || take_other_stack().is_some() {
+        handle(libc::SIGSEGV);
+        handle(libc::SIGBUS);
     }
 }
 
@@ -45,10 +46,7 @@ pub(crate) fn watch(me: &'static Me) {
     let words = LastWords { channel: me.channel, packet: packets::bare(&[OVERFLOWED]), text };
     // Release: pairs with the Acquire in `say_so`. For good: it may happen at any time.
     LAST_WORDS.store(Box::leak(Box::new(words)), Ordering::Release);
-    if has_other_stack() || take_other_stack().is_some() {
-        handle(libc::SIGSEGV);
-        handle(libc::SIGBUS);
-    }
+    prepare();
 }
 
 /// Whether the calling thread has a stack for its signal handlers, as a fork of a thread that has one.

@@ -14,6 +14,9 @@ use rustix::mm::{Advice, madvise};
 /// So much is taken, whole mappings of variables each: who has written to more has the faults.
 const MOST: usize = 256 << 10;
 
+/// Code that is no larger is kept: the linker's, which children need once more when they end.
+const SMALL: usize = 256 << 10;
+
 /// Where the variables are that the zygote has written to: to some of them its copies soon write too.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
@@ -61,7 +64,7 @@ fn share_code(mappings: &[Mapping<'_>]) -> io::Result<()> {
         let (mut byte, at) = ([0], code.range.start as u64);
         memory.read_exact_at(&mut byte, at)?;
         memory.write_all_at(&byte, at)?;
-        if is_of_file {
+        if is_of_file && code.range.len() > SMALL {
             // SAFETY: what is forgotten is the same in the file, where the kernel finds it again.
             unsafe { madvise(code.range.start as *mut _, code.range.len(), Advice::LinuxDontNeed) }?;
         }
