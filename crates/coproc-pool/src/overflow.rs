@@ -42,11 +42,15 @@ pub(crate) fn prepare() {
 
 /// Has the calling thread's overflows noticed from now on. Where that cannot be had, they are deaths by `SIGSEGV` without a word.
 pub(crate) fn watch(me: &'static Me) {
-    let text = format!("process '{}' (pid {}) has overflowed its stack\n", me.name, std::process::id());
-    let words = LastWords { channel: me.channel, packet: packets::bare(&[OVERFLOWED]), text };
+    let words = LastWords { channel: me.channel, packet: packets::bare(&[OVERFLOWED]), text: last_words(&me.name) };
     // Release: pairs with the Acquire in `say_so`. For good: it may happen at any time.
     LAST_WORDS.store(Box::leak(Box::new(words)), Ordering::Release);
     prepare();
+}
+
+/// What is printed when the process of this name, which is the calling one, has overflowed its stack.
+pub(crate) fn last_words(name: &str) -> String {
+    format!("process '{name}' (pid {}) has overflowed its stack\n", std::process::id())
 }
 
 /// Whether the calling thread has a stack for its signal handlers, as a fork of a thread that has one.

@@ -37,7 +37,6 @@ struct Zygote {
 
 /// Serves the program of this process id, which is the parent. Returns in each child, with its channel.
 pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
-    sys::set_thread_name(NAME);
     if !lifeline::hold(parent, None) {
         sys::leave(1);
     }
@@ -93,10 +92,10 @@ impl Zygote {
         let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let files = rustix::fs::open("/proc/self/fd", folder, Mode::empty());
         let files = files.map_err(|error| os("opening /proc/self/fd", error.into()))?;
+        let pages = Pages::prepare().unwrap_or_default();
         child::prepare();
         overflow::prepare();
-        let pages = Pages::prepare().unwrap_or_default();
-        rehearsal::rehearse();
+        rehearsal::rehearse(NAME);
         Ok((board, thread, life, files, pages))
     }
 
@@ -143,8 +142,7 @@ impl Zygote {
             sys::leave(1);
         }
         drop((life, files));
-        sys::set_thread_name(SPARE);
-        rehearsal::rehearse();
+        rehearsal::rehearse(SPARE);
         pages.take();
     }
 }
