@@ -38,11 +38,16 @@ impl Channel {
         socket::recv(self.as_fd(), bytes, wait)
     }
 
-    /// Receives a packet with one descriptor, which is missing if there is no place for it; `None` if the other end is closed. Allocates nothing.
-    pub(crate) fn recv_file(&self) -> io::Result<Option<Option<OwnedFd>>> {
-        let mut received = None;
-        let len = socket::recv_each(self.as_fd(), &mut [0], true, |file| received = Some(file))?;
-        Ok(len.filter(|&len| len > 0).map(|_| received))
+    /// Waits for a packet and receives it, into places for its descriptors: those are left as they are for which this process has no number. No bytes if the
+    /// other end is closed. Allocates nothing.
+    pub(crate) fn recv_into(&self, bytes: &mut [u8], files: &mut [Option<OwnedFd>]) -> io::Result<usize> {
+        let mut places = files.iter_mut();
+        let len = socket::recv_each(self.as_fd(), bytes, true, |file| {
+            if let Some(place) = places.next() {
+                *place = Some(file);
+            }
+        })?;
+        Ok(len.unwrap_or(0))
     }
 
     /// The other end receives what was sent, and then the end, though a forked copy of this process has this end too.

@@ -86,14 +86,15 @@ impl Child {
 
     fn wait_until(&self, end: Option<Instant>) -> Option<Status> {
         let Some(_waits) = Waits::begin(self) else { return self.status() };
-        // Who only looks does not wait, nor does who finds that it has ended.
-        if end.is_none_or(|end| end > Instant::now()) && !has_ended(self.pidfd.as_fd(), Some(Duration::ZERO)) {
+        // While it waits the next ones are made. (Who only looks does not wait.)
+        if end.is_none_or(|end| end > Instant::now()) {
             launch::ask_ahead();
         }
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let ended = has_ended(self.pidfd.as_fd(), left);
             if let Some(status) = self.settle() {
+                launch::ask_ahead();
                 return Some(status);
             }
             if left.is_some_and(|left| left.is_zero()) {

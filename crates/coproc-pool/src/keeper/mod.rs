@@ -153,6 +153,11 @@ impl Keeper {
         lock(&self.children).insert(key, Arc::clone(child));
     }
 
+    /// How many children have not ended, as far as is known.
+    pub(crate) fn running(&self) -> usize {
+        lock(&self.children).len()
+    }
+
     fn unlist(&self, key: u64) {
         lock(&self.children).remove(&key);
     }

@@ -16,14 +16,16 @@
 //! It is a child of a keeper's thread, as all children are, by `CLONE_PARENT`. It belongs to the program's family without being registered as alive:
 //! it never takes a lock. It holds back all signals, has `/dev/null` for standard input, output and error, and waits for packets.
 //!
-//! It makes children before somebody wants them: the spares, which take their first steps and wait on their channels. A caller takes one. Others are
-//! asked for by who waits for a child to end, since it leaves a processor free; and by who takes the last. So some can be started one right after the other, and
-//! in a row of starts and joins the next one is made while the last one runs. Who finds none that is there or asked for asks before it waits.
+//! It makes children before somebody wants them: the spares, which take their first steps and wait on their channels. A caller takes one. Those that are missing
+//! then are asked for, together, by who waits for a child to end, or has done so, as long as fewer children run than there are processors: making one takes as
+//! long as it may have to run. So some can be started one right after the other, and in a row of starts and joins the next one is made while the last
+//! one runs. Who finds none that is there or asked for asks before it waits.
 //!
 //! ```text
 //! caller                             zygote                               child
-//! makes a channel, and asks
-//! for a child with one end ------->  notes on the board: attempt n
+//! makes channels, and asks
+//! for as many children
+//! with one end of each ----------->  notes on the board: attempt n
 //!                                    copies itself; the kernel notes
 //!                                    the pid on the board, and lets
 //!                                    the copy run ----------------------> asks to die with the program,
@@ -115,7 +117,7 @@ pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) ->
     }
 }
 
-/// The calling thread is about to wait for a child: there is time to make the next ones.
+/// The calling thread is about to wait for a child, or one has ended: there may be time to make the next ones.
 pub(crate) fn ask_ahead() {
     zygote::ask_ahead();
 }

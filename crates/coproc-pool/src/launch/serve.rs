@@ -12,7 +12,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::board::Board;
 use super::pages::Pages;
-use super::zygote::{Offer, READY};
+use super::zygote::{Offer, READY, SPARES};
 use super::{lifeline, rehearsal};
 use crate::channel::Channel;
 use crate::child;
@@ -44,10 +44,15 @@ pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
         Ok(zygote) => zygote,
         Err(()) => sys::leave(1),
     };
-    while let Some(channel) = zygote.asked() {
-        if let Some(channel) = zygote.make(channel) {
-            zygote.begin(parent);
-            return channel;
+    while let Some(mut files) = zygote.asked() {
+        while let Some(file) = files.next() {
+            let channel = file.map(Channel::from_file);
+            if let Some(channel) = zygote.make(channel) {
+                // With this the ends of the next ones are closed here.
+                drop(files);
+                zygote.begin(parent);
+                return channel;
+            }
         }
     }
     sys::leave(0)
@@ -99,10 +104,12 @@ impl Zygote {
         Ok((board, thread, life, files, pages))
     }
 
-    /// Waits until the program asks for a child, and gives the child's end of its channel, unless there was no place for it; `None` if the program is gone.
-    fn asked(&self) -> Option<Option<Channel>> {
-        let file = self.program.recv_file().ok().flatten()?;
-        Some(file.map(Channel::from_file))
+    /// Waits until the program asks for children, and gives their ends of their channels, but for those for which there was no number; `None` if the program is
+    /// gone. Allocates nothing: each page that this process writes to is copied once more for each child.
+    fn asked(&self) -> Option<impl Iterator<Item = Option<OwnedFd>> + use<>> {
+        let (mut count, mut files) = ([0], [const { None }; SPARES]);
+        let len = self.program.recv_into(&mut count, &mut files).ok()?;
+        (len > 0).then(|| files.into_iter().take(count[0].into()))
     }
 
     /// Makes a child with this end of its channel, and says so; in the child, gives it back.

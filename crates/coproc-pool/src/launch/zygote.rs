@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use coproc::__private::{ForkLock, Parcel, family};
 use coproc::{Error, Result};
+use once_cell::race::OnceNonZeroUsize;
 use rustix::process::Pid;
 
 use super::board::Board;
@@ -25,9 +27,8 @@ pub(super) const READY: &str = "ready";
 /// How often a child is asked for, of a new zygote each time, before it is started without.
 const TRIES: usize = 3;
 
-/// How many children wait to be told what they shall be: so many that are started one right after the other need not wait until they are made. Each
-/// takes the kernel a quarter of a millisecond, on processors on which those before it run.
-const SPARES: usize = 4;
+/// How many children wait to be told what they shall be: so many that are started one right after the other need not wait until they are made.
+pub(super) const SPARES: usize = 4;
 
 /// What the zygote says of a child that it was asked for, in one packet. With a child comes its descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +139,6 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
             }
             Taken::Spare(spare) => {
                 let told = zygote.tell(opening, asked, arguments, &spare.channel);
-                if !matches!(told, Ok(Told::Differs)) {
-                    zygote.ask_if_none_is_left();
-                }
                 // If it was told nothing it leaves, and its keeper sees to the rest.
                 let child = Child::new(spare.pid, Some(spare.pidfd), &zygote.keeper)?;
                 match told? {
@@ -161,7 +159,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
 /// Whether this program exits, so that there are no next callers.
 static EXITS: AtomicBool = AtomicBool::new(false);
 
-/// Asks for the children that the next callers take: the calling thread is about to wait, so there is time to make them. Waits for nobody.
+/// Asks for the children that the next callers take, unless that would take the processors from those that run. Waits for nobody.
 pub(super) fn ask_ahead() {
     // Relaxed: a child too many is no harm.
     if EXITS.load(Ordering::Relaxed) {
@@ -172,10 +170,17 @@ pub(super) fn ask_ahead() {
     let zygote = Arc::clone(zygote);
     drop(state);
     if zygote.pid == std::process::id()
+        && zygote.keeper.running() < processors()
         && let Ok(mut asked) = zygote.asked.try_lock()
     {
-        let _ = zygote.ask(&mut asked, SPARES, false);
+        let _ = zygote.ask(&mut asked, false);
     }
+}
+
+/// How many processors there are, as far as is known.
+fn processors() -> usize {
+    static PROCESSORS: OnceNonZeroUsize = OnceNonZeroUsize::new();
+    PROCESSORS.get_or_init(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)).get()
 }
 
 /// The program exits.
@@ -269,36 +274,46 @@ impl Zygote {
         })
     }
 
-    /// Asks for children, if fewer than so many are there or asked for.
-    fn ask(&self, asked: &mut VecDeque<Channel>, least: usize, wait: bool) -> Result<()> {
-        while asked.len() < least {
-            let (ours, theirs) = Channel::pair()?;
-            match self.socket.send_files(&[0], &[theirs.as_fd()], wait) {
-                Ok(true) => asked.push_back(ours),
-                Ok(false) => break,
-                Err(error) => match error.raw_os_error() {
-                    // It is gone: whoever waits for what it says learns that.
-                    Some(libc::EPIPE | libc::ECONNRESET | libc::ECONNREFUSED | libc::ENOTCONN) => break,
-                    _ => return Err(Error::from_os("asking for a child process", error)),
-                },
+    /// Asks for as many children as are missing, or as there are descriptors for.
+    fn ask(&self, asked: &mut VecDeque<Channel>, wait: bool) -> Result<()> {
+        let missing = SPARES - asked.len();
+        let mut pairs = Vec::with_capacity(missing);
+        while pairs.len() < missing {
+            match Channel::pair() {
+                Ok(pair) => pairs.push(pair),
+                Err(error) if pairs.is_empty() => return Err(error),
+                Err(_) => {
+                    // Something is left for what else it takes.
+                    pairs.truncate(1.max(pairs.len() - 1));
+                    break;
+                }
             }
         }
-        Ok(())
-    }
-
-    /// Asks for those that the next callers take, if this one has taken the last. Where that cannot be, they ask themselves.
-    fn ask_if_none_is_left(&self) {
-        let mut asked = lock(&self.asked);
-        if asked.is_empty() {
-            let _ = self.ask(&mut asked, SPARES, false);
+        if pairs.is_empty() {
+            return Ok(());
         }
+        let files: Vec<_> = pairs.iter().map(|(_, theirs)| theirs.as_fd()).collect();
+        match self.socket.send_files(&[files.len() as u8], &files, wait) {
+            Ok(true) => asked.extend(pairs.into_iter().map(|(ours, _)| ours)),
+            Ok(false) => {}
+            Err(error) => match error.raw_os_error() {
+                // It is gone: whoever waits for what it says learns that.
+                Some(libc::EPIPE | libc::ECONNRESET | libc::ECONNREFUSED | libc::ENOTCONN) => {}
+                _ => return Err(Error::from_os("asking for a child process", error)),
+            },
+        }
+        Ok(())
     }
 
     /// Takes the first child that was asked for.
     fn take(&self) -> Result<Taken> {
         let mut taken = lock(&self.taken);
+        let mut asked = lock(&self.asked);
         // Nobody else takes it: there is one until this has taken it.
-        self.ask(&mut lock(&self.asked), 1, true)?;
+        if asked.is_empty() {
+            self.ask(&mut asked, true)?;
+        }
+        drop(asked);
         // There will be a descriptor.
         let place = rustix::io::fcntl_dupfd_cloexec(&self.socket, 3);
         drop(place.map_err(|error| Error::from_os("watching a child process", error.into()))?);
