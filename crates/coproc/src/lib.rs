@@ -92,6 +92,6 @@ pub mod __private {
     pub use crate::sys::fork::{ForkLock, Unforked, on_fork};
     pub use crate::sys::socket;
     pub use crate::sys::thread::{SignalMask, spawn_quiet};
-    pub use crate::ticket::{adopt_family, family};
+    pub use crate::ticket::{adopt_family, family, keep_tickets};
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

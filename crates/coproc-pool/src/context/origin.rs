@@ -52,6 +52,11 @@ impl Origin {
         })
     }
 
+    /// How many processors it could run on.
+    pub(crate) fn processors(&self) -> usize {
+        self.cpus.count() as usize
+    }
+
     /// What a child must set up that has inherited from `self`, to be as if it had inherited from the program now. Standard input, output and error
     /// are always part of it: whether they are still the same cannot be seen.
     ///

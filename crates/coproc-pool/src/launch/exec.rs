@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, mpsc};
 
-use coproc::__private::{Parcel, Segment, family, spawn_quiet};
+use coproc::__private::{Parcel, Segment, family, keep_tickets, spawn_quiet};
 use coproc::{Error, Message, Result};
 use rustix::process::Pid;
 
@@ -66,6 +66,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
         (keeper, done)
     };
     let child = Child::new(pid, pidfd, &keeper)?;
+    keep_tickets()?;
     // It has not begun: without this it leaves.
     opening.context = origin.differences(&status)?.then(asked);
     opening.send(arguments, &ours)?;

@@ -4,8 +4,8 @@
 
 #![allow(unsafe_code)]
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
@@ -29,13 +29,16 @@ impl Pages {
     /// # Errors
     /// If `/proc` is not mounted.
     pub(super) fn prepare() -> io::Result<Self> {
-        let mappings = fs::read_to_string("/proc/self/maps")?;
+        let mut mappings = String::with_capacity(16 << 10);
+        File::open("/proc/self/maps")?.read_to_string(&mut mappings)?;
+        let pagemap = File::open("/proc/self/pagemap").ok();
+        let own_pages = |range: &Range<usize>| pagemap.as_ref().and_then(|pagemap| own_pages(pagemap, range).ok());
         let mappings: Vec<_> = mappings.lines().filter_map(Mapping::parse).collect();
-        let _ = share_code(&mappings);
+        let _ = share_code(&mappings, |code| own_pages(code).is_some_and(|pages| pages.is_empty()));
         let mut left = MOST;
         let mut written = Vec::new();
         for range in variables(&mappings) {
-            let pages = own_pages(range.clone()).unwrap_or_else(|_| vec![range]);
+            let pages = own_pages(&range).unwrap_or_else(|| vec![range]);
             let size: usize = pages.iter().map(Range::len).sum();
             if size <= left {
                 left -= size;
@@ -56,15 +59,15 @@ impl Pages {
 
 /// The kernel copies no page table of a private mapping of a file while no page of it was ever written to: a copy of the process finds nothing
 /// there. So one byte of each is written, as it is. Then all its pages are forgotten, also that one: what only the start of the program has used would be
-/// copied, and forgotten, with each child. Not where somebody has written to code, which the file does not have.
-fn share_code(mappings: &[Mapping<'_>]) -> io::Result<()> {
+/// copied, and forgotten, with each child. Only where `is_as_in_file`: nobody has written to the code.
+fn share_code(mappings: &[Mapping<'_>], is_as_in_file: impl Fn(&Range<usize>) -> bool) -> io::Result<()> {
     let memory = File::options().read(true).write(true).open("/proc/self/mem")?;
     for code in mappings.iter().filter(|mapping| mapping.is_code()) {
-        let is_of_file = own_pages(code.range.clone()).is_ok_and(|pages| pages.is_empty());
+        let forget = code.range.len() > SMALL && is_as_in_file(&code.range);
         let (mut byte, at) = ([0], code.range.start as u64);
         memory.read_exact_at(&mut byte, at)?;
         memory.write_all_at(&byte, at)?;
-        if is_of_file && code.range.len() > SMALL {
+        if forget {
             // SAFETY: what is forgotten is the same in the file, where the kernel finds it again.
             unsafe { madvise(code.range.start as *mut _, code.range.len(), Advice::LinuxDontNeed) }?;
         }
@@ -109,15 +112,15 @@ fn variables(mappings: &[Mapping<'_>]) -> Vec<Range<usize>> {
 }
 
 /// The pages in this range that are this process's own: written to, and not just read from a file.
-fn own_pages(range: Range<usize>) -> io::Result<Vec<Range<usize>>> {
+fn own_pages(pagemap: &File, range: &Range<usize>) -> io::Result<Vec<Range<usize>>> {
     const PRESENT: u64 = 1 << 63;
     const SWAPPED: u64 = 1 << 62;
     const OF_FILE: u64 = 1 << 61;
     let page = rustix::param::page_size();
     let mut entries = vec![0; range.len() / page * size_of::<u64>()];
-    File::open("/proc/self/pagemap")?.read_exact_at(&mut entries, (range.start / page * size_of::<u64>()) as u64)?;
+    pagemap.read_exact_at(&mut entries, (range.start / page * size_of::<u64>()) as u64)?;
     let mut found: Vec<Range<usize>> = Vec::new();
-    for (at, entry) in range.step_by(page).zip(entries.as_chunks().0) {
+    for (at, entry) in range.clone().step_by(page).zip(entries.as_chunks().0) {
         let entry = u64::from_ne_bytes(*entry);
         if entry & (PRESENT | SWAPPED) == 0 || entry & OF_FILE != 0 {
             continue;

@@ -2,14 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use coproc::__private::{ForkLock, Parcel, family};
+use coproc::__private::{ForkLock, Parcel, family, keep_tickets};
 use coproc::{Error, Result};
-use once_cell::race::OnceNonZeroUsize;
 use rustix::process::Pid;
 
 use super::board::Board;
@@ -170,17 +168,12 @@ pub(super) fn ask_ahead() {
     let zygote = Arc::clone(zygote);
     drop(state);
     if zygote.pid == std::process::id()
-        && zygote.keeper.running() < processors()
+        // Those who run, and this one: it is not counted, but the zygote is.
+        && zygote.keeper.running() < zygote.origin.processors()
         && let Ok(mut asked) = zygote.asked.try_lock()
     {
         let _ = zygote.ask(&mut asked, false);
     }
-}
-
-/// How many processors there are, as far as is known.
-fn processors() -> usize {
-    static PROCESSORS: OnceNonZeroUsize = OnceNonZeroUsize::new();
-    PROCESSORS.get_or_init(|| std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)).get()
 }
 
 /// The program exits.
@@ -250,26 +243,25 @@ impl Zygote {
         })??;
         // Nobody waits for it.
         Child::new(pid, pidfd, &keeper)?;
+        let zygote = Self {
+            pid: std::process::id(),
+            socket: ours,
+            asked: Mutex::default(),
+            taken: Mutex::new(0),
+            board,
+            keeper,
+            rights,
+            origin,
+        };
+        // Until it is ready there is time. It finds this then; if this cannot be, who takes a child asks.
+        let _ = zygote.ask(&mut lock(&zygote.asked), false);
+        keep_tickets()?;
         let mut word = [0; 512];
-        let (len, _) = ours
-            .recv_files(&mut word, true)
-            .map_err(|error| Error::from_os("receiving from the zygote", error))?
-            .unwrap_or_default();
+        let len =
+            zygote.socket.recv_into(&mut word, &mut []).map_err(|error| Error::from_os("receiving from the zygote", error))?;
         Ok(match &word[..len] {
             [] => Started::Died,
-            word if word == READY.as_bytes() => {
-                let zygote = Self {
-                    pid: std::process::id(),
-                    socket: ours,
-                    asked: Mutex::default(),
-                    taken: Mutex::new(0),
-                    board,
-                    keeper,
-                    rights,
-                    origin,
-                };
-                Started::Ready(Arc::new(zygote))
-            }
+            word if word == READY.as_bytes() => Started::Ready(Arc::new(zygote)),
             _ => Started::Cannot,
         })
     }

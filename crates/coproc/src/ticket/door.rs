@@ -24,9 +24,11 @@ pub(super) struct House {
     doors: Vec<(u128, Arc<OwnedFd>)>,
     /// What this process keeps, if it is the first of its family.
     pub(super) room: Option<Room>,
+    /// Whether the thread runs that serves the room.
+    is_served: bool,
 }
 
-static HOUSE: ForkLock<House> = ForkLock::new(House { doors: Vec::new(), room: None });
+static HOUSE: ForkLock<House> = ForkLock::new(House { doors: Vec::new(), room: None, is_served: false });
 
 extern "C" fn before_fork() {
     HOUSE.hold();
@@ -38,7 +40,10 @@ extern "C" fn after_fork_in_parent() {
 
 /// A forked child keeps nothing: its parent does, and who waits for what is kept must see when that one dies.
 extern "C" fn after_fork_in_child() {
-    HOUSE.release(|house| house.room = None);
+    HOUSE.release(|house| {
+        house.room = None;
+        house.is_served = false;
+    });
 }
 
 /// From now on no forked copy finds the table locked by a thread that it does not have.
@@ -56,7 +61,7 @@ pub(super) fn house() -> MutexGuard<'static, House> {
     HOUSE.lock()
 }
 
-/// The door of a family; the first process makes it, and begins to keep, when it is first asked for.
+/// The door of a family; the first process makes it when it is first asked for. Whoever knocks waits until it begins [to keep](keep_tickets).
 fn door(family: &Registry) -> Result<Arc<OwnedFd>, TicketError> {
     let mut house = house();
     if let Some((_, door)) = house.doors.iter().find(|&&(id, _)| id == family.id()) {
@@ -66,17 +71,30 @@ fn door(family: &Registry) -> Result<Arc<OwnedFd>, TicketError> {
         return Err(TicketError::KeeperGone);
     }
     let (inside, outside) = socket::pair().map_err(Error::os("creating a socket"))?;
-    thread::spawn_quiet("coproc-tickets", keeper::run).map_err(Error::os("starting a thread"))?;
     let door = Arc::new(outside);
     house.room = Some(Room::new(inside));
     house.doors.push((family.id(), Arc::clone(&door)));
     Ok(door)
 }
 
-/// What a child process joins this one's family with: the registry, and the door if there is one.
+/// The family's first process begins to keep what comes through its door, if it has made that. It takes a while to start a thread: who starts a process calls
+/// this when that is on its way.
 ///
 /// # Errors
-/// If this process cannot register itself, or has no free descriptor or thread.
+/// If there is no thread.
+pub fn keep_tickets() -> Result<()> {
+    let mut house = house();
+    if house.room.is_some() && !house.is_served {
+        thread::spawn_quiet("coproc-tickets", keeper::run).map_err(Error::os("starting a thread"))?;
+        house.is_served = true;
+    }
+    Ok(())
+}
+
+/// What a child process joins this one's family with: the registry, and the door if there is one. Who gives it to one calls [`keep_tickets`] then.
+///
+/// # Errors
+/// If this process cannot register itself, or has no free descriptor.
 pub fn family() -> Result<Vec<OwnedFd>> {
     let home = Registry::home().map_err(Error::os("registering this process as alive"))?;
     let duplicate = |file: BorrowedFd<'_>| sys::file::duplicate(&file).map_err(Error::os("duplicating a descriptor"));
@@ -138,6 +156,7 @@ impl Call {
         let family = Registry::find(family).ok_or(TicketError::Stranger)?;
         for _ in 0..KNOCKS {
             let door = door(&family)?;
+            keep_tickets()?;
             let (ours, theirs) = socket::pair().map_err(Error::os("creating a socket"))?;
             match socket::send(door.as_fd(), &[0], &[theirs.as_fd()], true) {
                 Ok(_) => drop(theirs),

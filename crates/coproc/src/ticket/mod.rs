@@ -11,7 +11,7 @@ mod keeper;
 mod request;
 
 pub(crate) use door::watch_forks;
-pub use door::{adopt_family, family};
+pub use door::{adopt_family, family, keep_tickets};
 pub use error::TicketError;
 
 use std::any::type_name;
