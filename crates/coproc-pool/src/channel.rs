@@ -2,10 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use coproc::__private::{Parcel, packets, socket};
 use coproc::{Error, Result};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -98,6 +99,13 @@ impl Channel {
                 packets::Received::Nothing | packets::Received::End => return Ok(Received::End),
             }
         }
+    }
+
+    /// Whether nothing comes for so long.
+    pub(crate) fn is_quiet_for(&self, time: Duration) -> bool {
+        let mut polled = [PollFd::new(self, PollFlags::IN)];
+        let time = Timespec::try_from(time).ok();
+        rustix::event::poll(&mut polled, time.as_ref()).is_ok_and(|ready| ready == 0)
     }
 
     /// Waits until there is something to receive, or the child of this descriptor has ended; whether it has.

@@ -46,7 +46,7 @@ pub(crate) fn prepare() {
 pub(crate) fn enter(parent: u32, channel: &Channel) {
     let files = channel.recv_files(&mut [0], true).ok().flatten().map(|(_, files)| files).unwrap_or_default();
     let mut files = files.into_iter();
-    let deadly = files.next().and_then(|life| sys::life::deadly(life.as_fd()).ok());
+    let deadly = files.next().and_then(|life| sys::life::deadly(None, life.as_fd()).ok());
     if !lifeline::hold(parent, deadly) {
         std::process::exit(1);
     }

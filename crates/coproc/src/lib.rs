@@ -81,14 +81,14 @@ pub use value::SharedValue;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::layout::Layout;
-    pub use crate::liveness::{Lease, known_identity, tell_of_a_death};
+    pub use crate::liveness::{Lease, known_identity, register, tell_of_a_death};
     pub use crate::message::{Failure, Handle, IsPlain, Parcel, bound_max, bound_sum, packets};
     pub use crate::ready::Latch;
     pub use crate::segment::{Header, Kind, Plan, Segment};
     pub use crate::shareable::{DirectField, LastHandle, direct_layout, plain_layout};
     pub use crate::startup::watch_forks;
     pub use crate::sync::WaitWord;
-    pub use crate::sys::file::above_standard;
+    pub use crate::sys::file::{above_standard, reopen_by};
     pub use crate::sys::fork::{ForkLock, Unforked, on_fork};
     pub use crate::sys::socket;
     pub use crate::sys::thread::{SignalMask, spawn_quiet};

@@ -57,7 +57,7 @@ pub(super) unsafe fn start(opening: &mut Opening, asked: &Context, arguments: &m
 
 /// The child dies with its parent; not with the thread that forked it, which is what the kernel would see to.
 fn begin(life: &Lifeline) {
-    let owned = sys::life::deadly(life.as_fd()).and_then(|deadly| {
+    let owned = sys::life::deadly(None, life.as_fd()).and_then(|deadly| {
         sys::life::own(deadly.as_fd())?;
         std::mem::forget(deadly);
         Ok(())

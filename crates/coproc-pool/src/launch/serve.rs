@@ -5,8 +5,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use coproc::__private::adopt_family;
+use coproc::__private::{adopt_family, register};
 use coproc::Result;
 use rustix::fs::{Mode, OFlags};
 
@@ -22,6 +23,9 @@ use crate::sys::{self, clone::Thread};
 /// The names of the zygote, and of a child that nobody has taken yet.
 const NAME: &str = "coproc-zygote";
 const SPARE: &str = "coproc-spare";
+
+/// A copy that nobody takes for so long does beforehand also what not every child needs.
+const LONG: Duration = Duration::from_millis(2);
 
 /// What it needs.
 struct Zygote {
@@ -50,7 +54,7 @@ pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
             if let Some(channel) = zygote.make(channel) {
                 // With this the ends of the next ones are closed here.
                 drop(files);
-                zygote.begin(parent);
+                zygote.begin(parent, &channel);
                 return channel;
             }
         }
@@ -138,18 +142,20 @@ impl Zygote {
     }
 
     /// What a child does before anything else: lives no longer than its parent, and has nothing of the zygote's.
-    fn begin(self, parent: u32) {
+    fn begin(self, parent: u32, channel: &Channel) {
         let Self { program, board, life, files, pages, .. } = self;
         drop(program);
         // It is not mapped here.
         std::mem::forget(board);
-        // By the zygote's folder, unless it has gone.
-        let deadly = sys::life::deadly_in(files.as_fd(), life.as_fd()).or_else(|_| sys::life::deadly(life.as_fd()));
-        if !lifeline::hold(parent, deadly.ok()) {
+        if !lifeline::hold(parent, sys::life::deadly(Some(files.as_fd()), life.as_fd()).ok()) {
             sys::leave(1);
         }
-        drop((life, files));
+        drop(life);
         rehearsal::rehearse(SPARE);
         pages.take();
+        if channel.is_quiet_for(LONG) {
+            // Else it is done when it counts.
+            let _ = register(files.as_fd());
+        }
     }
 }

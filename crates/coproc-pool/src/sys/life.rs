@@ -5,9 +5,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use coproc::__private::above_standard;
+use coproc::__private::{above_standard, reopen_by};
 use rustix::fs::{Mode, OFlags};
-use rustix::path::DecInt;
 use rustix::pipe::PipeFlags;
 
 /// A pipe, reading end first, that can be opened anew whoever one is by then.
@@ -19,21 +18,10 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
-/// Opens the reading end of a pipe anew, so that its owner gets `SIGKILL` when the last writing end is closed, or something is written.
-pub(crate) fn deadly(read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    wired(rustix::fs::open(format!("/proc/self/fd/{}", read.as_raw_fd()), FLAGS, Mode::empty())?)
-}
-
-/// As [`deadly`], by the folder of the descriptors of a process that has this one under the same number. That folder is known to the kernel; one of this
-/// process it would have to make, and to forget at its end.
-pub(crate) fn deadly_in(files: BorrowedFd<'_>, read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    wired(rustix::fs::openat(files, DecInt::from_fd(read), FLAGS, Mode::empty())?)
-}
-
-fn wired(file: OwnedFd) -> io::Result<OwnedFd> {
-    let file = above_standard(file)?;
+/// Opens the reading end of a pipe anew, so that its owner gets `SIGKILL` when the last writing end is closed, or something is written. `files`: see
+/// [`reopen_by`].
+pub(crate) fn deadly(files: Option<BorrowedFd<'_>>, read: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let file = reopen_by(files, read, OFlags::RDONLY | OFlags::NONBLOCK)?;
     // The number of the command is the same on all architectures that this crate runs on.
     const F_SETSIG: libc::c_int = 10;
     // SAFETY: this command takes a number.

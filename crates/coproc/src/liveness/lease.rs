@@ -32,7 +32,7 @@ impl Lease {
         // Taken already is one chance in 2^40.
         for _ in 0..8 {
             let identity = draw().map_err(&failed)?;
-            if let Some(lock) = registry.register(identity).map_err(&failed)? {
+            if let Some(lock) = registry.register(identity, None).map_err(&failed)? {
                 return Ok(Self { identity, family: registry.id(), file: Unforked::new(Arc::new(lock)) });
             }
         }

@@ -23,8 +23,8 @@ pub use lease::Lease;
 
 pub use identity::Unregistered;
 pub(crate) use lifeline::{Lifeline, Socket};
-pub use registry::tell_of_a_death;
 pub(crate) use registry::{Registry, forget_region, note_region, registry_of, watch_forks};
+pub use registry::{register, tell_of_a_death};
 
 /// Whether the process of this identity still runs, asked about a word at this address.
 ///

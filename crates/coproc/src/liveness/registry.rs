@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Once};
 
 use once_cell::race::OnceBox;
+use rustix::fs::OFlags;
 
 use super::board::{self, Board};
 use super::identity::{draw, forget_thread, known_identity, publish};
@@ -165,9 +166,9 @@ impl Registry {
         self.board().iter().for_each(|board| board.tell());
     }
 
-    /// Locks the byte of this identity through a description of its own; `None` if another process has it.
-    pub(super) fn register(&self, identity: u64) -> io::Result<Option<OwnedFd>> {
-        let lock = sys::file::reopen(self.file())?;
+    /// Locks the byte of this identity through a description of its own; `None` if another process has it. `files`: see [`reopen_by`](sys::file::reopen_by).
+    pub(super) fn register(&self, identity: u64, files: Option<BorrowedFd<'_>>) -> io::Result<Option<OwnedFd>> {
+        let lock = sys::file::reopen_by(files, self.file(), OFlags::RDWR)?;
         if !sys::ofd::lock(lock.as_fd(), FIRST_BYTE + identity)? {
             return Ok(None);
         }
@@ -184,6 +185,10 @@ impl Registry {
 impl Tables {
     /// The identity of this process; draws one and registers it with every family if there is none, first of all or since a fork.
     fn enter(&mut self) -> io::Result<u64> {
+        self.enter_by(None)
+    }
+
+    fn enter_by(&mut self, files: Option<BorrowedFd<'_>>) -> io::Result<u64> {
         let identity = known_identity();
         if identity != 0 {
             return Ok(identity);
@@ -193,7 +198,7 @@ impl Tables {
             let identity = draw()?;
             for membership in &mut self.memberships {
                 // Whatever is there now belongs to the parent of a raw clone: closed, not unlocked.
-                membership.lock = membership.registry.register(identity)?;
+                membership.lock = membership.registry.register(identity, files)?;
                 if membership.lock.is_none() {
                     continue 'draw;
                 }
@@ -212,7 +217,7 @@ impl Tables {
         if let Some(known) = self.memberships.iter().find(|membership| membership.registry.id == registry.id) {
             return Ok(Arc::clone(&known.registry));
         }
-        let lock = registry.register(identity)?;
+        let lock = registry.register(identity, None)?;
         if lock.is_none() {
             return Err(io::Error::from_raw_os_error(libc::EADDRINUSE));
         }
@@ -230,6 +235,14 @@ pub fn tell_of_a_death() {
 /// The identity of this process, drawn and registered if need be.
 pub(super) fn enter() -> io::Result<u64> {
     tables().enter()
+}
+
+/// Registers this process before its first operation: a copy of the process with this folder of descriptors, from which it has inherited its families, has time for it.
+///
+/// # Errors
+/// What the system says. Then it is tried again before the first operation.
+pub fn register(files: BorrowedFd<'_>) -> io::Result<()> {
+    tables().enter_by(Some(files)).map(drop)
 }
 
 /// Notes that this memory belongs to a segment of this family.

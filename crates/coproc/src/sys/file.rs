@@ -1,10 +1,10 @@
 //! Memory files, their seals, and descriptors.
 
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::path::DecInt;
 
 /// An empty memory file that can be sealed (`memfd_create(2)`), closed on exec.
 pub(crate) fn memory(name: &str) -> io::Result<OwnedFd> {
@@ -91,12 +91,26 @@ pub(crate) fn write_at(file: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> i
 
 /// Opens the same file once more: a description of our own, with locks of its own.
 pub(crate) fn reopen(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    reopen_by(None, file, OFlags::RDWR)
+}
+
+/// As [`reopen`], with these flags, and by the folder of the descriptors of another process that has this one under the same number, if that still runs. That folder
+/// the kernel knows already; one of this process it has to make, and to forget at its end.
+///
+/// # Errors
+/// What the system says.
+pub fn reopen_by(files: Option<BorrowedFd<'_>>, file: BorrowedFd<'_>, flags: OFlags) -> io::Result<OwnedFd> {
+    let flags = flags | OFlags::CLOEXEC;
+    let open = |files: BorrowedFd<'_>| rustix::fs::openat(files, DecInt::from_fd(file), flags, Mode::empty()).ok();
+    if let Some(again) = files.and_then(open) {
+        return above_standard(again);
+    }
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let again = File::options().read(true).write(true).open(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted, and coproc needs it"),
-        _ => error,
+    let again = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| match error {
+        rustix::io::Errno::NOENT => io::Error::new(io::ErrorKind::NotFound, "/proc is not mounted, and coproc needs it"),
+        _ => error.into(),
     })?;
-    above_standard(again.into())
+    above_standard(again)
 }
 
 /// Another descriptor of the same description.
