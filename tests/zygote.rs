@@ -26,9 +26,9 @@ fn my_rights() -> Vec<String> {
     lines.chain(spaces).collect()
 }
 
-/// Starts a child by the zygote, which is there afterwards. The first two may be of one that is not there any more.
+/// Starts a child by the zygote, which is there afterwards. The first four may be of one that is not there any more.
 fn warm_up() -> Result<u32> {
-    for _ in 0..3 {
+    for _ in 0..5 {
         Process::spawn(|| (), ())?.join()?;
     }
     Ok(zygote().expect("a zygote"))

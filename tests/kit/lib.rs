@@ -8,7 +8,9 @@ mod processes;
 pub mod rig;
 pub mod rights;
 
-pub use files::{Seal, bytes_of, descriptors, file_of, leaky, leftovers, limit_descriptors, memory, peek, poke, print_into};
+pub use files::{
+    Seal, bytes_of, descriptors, file_of, leaky, leftovers, limit_descriptors, memory, most_descriptors, peek, poke, print_into,
+};
 pub use processes::{
     End, children, fork, ignore_children, kill, kill_if_there, killed, outlive_parent, resume, signal, state_of, steal_a_child,
     stop, thread_id, until_asleep, until_in_call, until_thread_asleep, wait_for, zygote,

@@ -91,7 +91,7 @@ pub mod __private {
     pub use crate::sys::file::{above_standard, reopen_by};
     pub use crate::sys::fork::{ForkLock, Unforked, on_fork};
     pub use crate::sys::socket;
-    pub use crate::sys::thread::{SignalMask, spawn_quiet};
+    pub use crate::sys::thread::{SignalMask, spawn_quiet, spawn_quiet_with_stack};
     pub use crate::ticket::{adopt_family, family, keep_tickets};
     pub use crate::{CodeEnum, Direct, Item, Locked, Message, Plain, Reader, Shareable, Writer};
 }

@@ -112,14 +112,7 @@ impl Keeper {
             return Err(Error::from_os("watching an eventfd", io::Error::last_os_error()));
         }
         let shared = Arc::clone(&keeper);
-        spawn_quiet("coproc-keeper", move || shared.keep()).map_err(|error| match error.raw_os_error() {
-            // As the kernel has it for who has left for another pid namespace.
-            Some(libc::EINVAL) => Error::from_os(
-                "starting a thread: one that has unshared its pid namespace can start neither threads nor, therefore, child processes",
-                error,
-            ),
-            _ => Error::from_os("starting a thread", error),
-        })?;
+        spawn_quiet("coproc-keeper", move || shared.keep())?;
         Ok(keeper)
     }
 

@@ -91,8 +91,7 @@ fn on_own_thread(job: impl FnOnce() -> Result<Executed> + Send + 'static) -> Res
             },
             None => {}
         }
-    })
-    .map_err(|error| Error::from_os("starting a thread", error))?;
+    })?;
     answer.recv().map_err(|_| Error::other("the thread that starts a child process has ended"))?
 }
 

@@ -3,7 +3,7 @@
 //! # Three ways
 //!
 //! - [`zygote`], the usual one: a copy of this program that was executed once, before its `main`, and has one thread and little memory, copies itself. Takes
-//!   two to three times as long as forking a small process, however large the program is.
+//!   about twice as long as forking a small process, however large the program is.
 //! - [`exec`]: the program is executed anew for each child. For programs that cannot have a zygote (a constructor starts threads; the C library is
 //!   not known to survive it; a filter for system calls was put on that cannot be compared), and for who asks for it.
 //! - [`fork`]: the calling process is copied as it is. For who asks for it and has promised that it is sound.
@@ -20,6 +20,11 @@
 //! then are asked for, together, by who waits for a child to end, or has done so, as long as fewer children run than there are processors: making one takes as
 //! long as it may have to run. So some can be started one right after the other, and in a row of starts and joins the next one is made while the last
 //! one runs. Who finds none that is there or asked for asks before it waits.
+//!
+//! Most of what a start takes is the kernel's work of copying a process and of forgetting it again. So [`pages`] sees to it that a copy has no more pages than
+//! it needs, and those when nobody waits for it; [`rehearsal`] that it has the code for what it will do; and the zygote's loop writes to no memory but its
+//! stack, since each page would be copied once more. A spare that nobody wants for two milliseconds registers itself as alive, which most children
+//! have to.
 //!
 //! ```text
 //! caller                             zygote                               child

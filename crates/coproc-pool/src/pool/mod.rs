@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use coproc::__private::{Lease, SignalMask};
-use coproc::{Error, Result};
+use coproc::__private::{Lease, spawn_quiet_with_stack};
+use coproc::Result;
 
 pub use builder::PoolBuilder;
 pub use imap::{AsCompleted, Imap, as_completed};
@@ -108,10 +108,11 @@ impl Pool {
         let herald = hook.map(|hook| Arc::new(Herald::new(hook)));
         let shared = Arc::new(Shared { crew, desk, spare: Arc::default(), results: Results::default(), lease, herald });
         let (one, other) = (Arc::clone(&shared), Arc::clone(&shared));
-        let herald = shared.herald.clone().map(|herald| spawn("coproc-progress", move || herald.run())).transpose()?;
+        let herald =
+            shared.herald.clone().map(|herald| spawn_quiet_with_stack("coproc-progress", move || herald.run())).transpose()?;
         let no_herald = || shared.herald.iter().for_each(|herald| herald.close());
-        let crew = spawn("coproc-crew", move || one.crew.run()).inspect_err(|_| no_herald())?;
-        let collector = spawn("coproc-results", move || other.desk.collect());
+        let crew = spawn_quiet_with_stack("coproc-crew", move || one.crew.run()).inspect_err(|_| no_herald())?;
+        let collector = spawn_quiet_with_stack("coproc-results", move || other.desk.collect());
         let pool = |collector| Self { threads: Mutex::new(collector), shared: Arc::clone(&shared), retries, drop_timeout };
         match collector {
             Ok(collector) => Ok(pool(Some(Threads { collector, crew, herald }))),
@@ -209,12 +210,4 @@ impl fmt::Debug for Pool {
             .field("outstanding", &self.shared.desk.outstanding())
             .finish()
     }
-}
-
-/// Starts a thread that gets no signals: these are the program's.
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    let mask = SignalMask::all().swap();
-    let thread = std::thread::Builder::new().name(name.into()).spawn(run);
-    mask.swap();
-    thread.map_err(|error| Error::from_os("starting a thread", error))
 }

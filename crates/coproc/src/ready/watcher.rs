@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use super::{Waitable, announce_all, slice_for};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::segment;
 use crate::sync::{Deadline, nap_any};
 use crate::sys::fork::{ForkLock, on_fork};
@@ -67,7 +67,7 @@ fn watcher() -> Result<Arc<Watcher>> {
     }
     let watcher = Arc::new(Watcher { pid, entries: Mutex::new(Vec::new()), changes: AtomicU32::new(0) });
     let shared = Arc::clone(&watcher);
-    thread::spawn_quiet("coproc-watcher", move || shared.run()).map_err(Error::os("starting a thread"))?;
+    thread::spawn_quiet("coproc-watcher", move || shared.run())?;
     *current = Some(Arc::clone(&watcher));
     Ok(watcher)
 }

@@ -1,18 +1,45 @@
 //! Threads of the library's own, and which signals a thread holds back.
 
-use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::thread::JoinHandle;
+
+use crate::error::{Error, Result};
 
 /// Starts a thread that gets no signals: these are the program's. A thread starts with the mask of the one that starts it.
 ///
 /// # Errors
-/// If the system has no more threads.
-pub fn spawn_quiet(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
+/// If the system has no more threads: it names the limits.
+pub fn spawn_quiet(name: &str, run: impl FnOnce() + Send + 'static) -> Result<()> {
+    // They do little.
+    spawn_quiet_by(std::thread::Builder::new().stack_size(256 << 10), name, run).map(drop)
+}
+
+/// As [`spawn_quiet`], with a stack of the usual size, for threads that run what others wrote.
+///
+/// # Errors
+/// As [`spawn_quiet`].
+pub fn spawn_quiet_with_stack(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    spawn_quiet_by(std::thread::Builder::new(), name, run)
+}
+
+fn spawn_quiet_by(builder: std::thread::Builder, name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
     let mask = SignalMask::all().swap();
-    let thread = std::thread::Builder::new().name(name.into()).stack_size(256 << 10).spawn(run);
+    let thread = builder.name(name.into()).spawn(run);
     mask.swap();
-    thread.map(drop)
+    thread.map_err(|error| {
+        let doing = match error.raw_os_error() {
+            Some(libc::EAGAIN) => {
+                "starting a thread: too many run (RLIMIT_NPROC, pids.max of the control group, or kernel.threads-max)"
+            }
+            // As the kernel has it for who has left for another pid namespace.
+            Some(libc::EINVAL) => {
+                "starting a thread, which one that has unshared its pid namespace cannot, nor therefore start child processes"
+            }
+            _ => "starting a thread",
+        };
+        Error::from_os(doing, error)
+    })
 }
 
 /// Signals that a thread holds back.

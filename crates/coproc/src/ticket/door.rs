@@ -85,7 +85,7 @@ fn door(family: &Registry) -> Result<Arc<OwnedFd>, TicketError> {
 pub fn keep_tickets() -> Result<()> {
     let mut house = house();
     if house.room.is_some() && !house.is_served {
-        thread::spawn_quiet("coproc-tickets", keeper::run).map_err(Error::os("starting a thread"))?;
+        thread::spawn_quiet("coproc-tickets", keeper::run)?;
         house.is_served = true;
     }
     Ok(())
