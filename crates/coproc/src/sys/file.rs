@@ -94,8 +94,8 @@ pub(crate) fn reopen(file: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     reopen_by(None, file, OFlags::RDWR)
 }
 
-/// As [`reopen`], with these flags, and by the folder of the descriptors of another process that has this one under the same number, if that still runs. That folder
-/// the kernel knows already; one of this process it has to make, and to forget at its end.
+/// Opens the same file once more, with these flags; by the folder of the descriptors of another process that has this one under the same number, if that still
+/// runs. That folder the kernel knows already; one of this process it has to make, and to forget at its end.
 ///
 /// # Errors
 /// What the system says.
