@@ -17,6 +17,9 @@ const MOST: usize = 256 << 10;
 /// Code that is no larger is kept: the linker's, which children need once more when they end.
 const SMALL: usize = 256 << 10;
 
+/// What is larger is not looked at: the answer has a byte for each 512.
+const LARGEST: usize = 64 << 20;
+
 /// Where the variables are that the zygote has written to: to some of them its copies soon write too.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
@@ -69,7 +72,7 @@ fn share_code(mappings: &[Mapping<'_>], is_as_in_file: impl Fn(&Range<usize>) ->
         memory.write_all_at(&byte, at)?;
         if forget {
             // SAFETY: what is forgotten is the same in the file, where the kernel finds it again.
-            unsafe { madvise(code.range.start as *mut _, code.range.len(), Advice::LinuxDontNeed) }?;
+            let _ = unsafe { madvise(code.range.start as *mut _, code.range.len(), Advice::LinuxDontNeed) };
         }
     }
     Ok(())
@@ -116,6 +119,9 @@ fn own_pages(pagemap: &File, range: &Range<usize>) -> io::Result<Vec<Range<usize
     const PRESENT: u64 = 1 << 63;
     const SWAPPED: u64 = 1 << 62;
     const OF_FILE: u64 = 1 << 61;
+    if range.len() > LARGEST {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
     let page = rustix::param::page_size();
     let mut entries = vec![0; range.len() / page * size_of::<u64>()];
     pagemap.read_exact_at(&mut entries, (range.start / page * size_of::<u64>()) as u64)?;

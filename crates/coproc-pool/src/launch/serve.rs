@@ -41,6 +41,7 @@ struct Zygote {
 
 /// Serves the program of this process id, which is the parent. Returns in each child, with its channel.
 pub(crate) fn serve(parent: u32, program: Channel) -> Channel {
+    sys::set_thread_name(NAME);
     if !lifeline::hold(parent, None) {
         sys::leave(1);
     }

@@ -253,17 +253,28 @@ impl Zygote {
             rights,
             origin,
         };
-        // Until it is ready there is time. It finds this then; if this cannot be, who takes a child asks.
-        let _ = zygote.ask(&mut lock(&zygote.asked), false);
-        keep_tickets()?;
+        match zygote.is_ready() {
+            Ok(Some(true)) => Ok(Started::Ready(Arc::new(zygote))),
+            Ok(Some(false)) => Ok(Started::Cannot),
+            Ok(None) => Ok(Started::Died),
+            Err(error) => {
+                zygote.dismiss();
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for its first word: whether it is ready, or cannot be; `None` if it has died. Asks it for children before.
+    fn is_ready(&self) -> Result<Option<bool>> {
+        // Until it is ready there is time. If this cannot be, who takes a child asks.
+        let _ = self.ask(&mut lock(&self.asked), false);
+        let kept = keep_tickets();
         let mut word = [0; 512];
-        let len =
-            zygote.socket.recv_into(&mut word, &mut []).map_err(|error| Error::from_os("receiving from the zygote", error))?;
-        Ok(match &word[..len] {
-            [] => Started::Died,
-            word if word == READY.as_bytes() => Started::Ready(Arc::new(zygote)),
-            _ => Started::Cannot,
-        })
+        let len = self.socket.recv_into(&mut word, &mut []);
+        let len = len.map_err(|error| Error::from_os("receiving from the zygote", error))?;
+        // Not before the word was received: what comes after it is taken by who lets the zygote go.
+        kept?;
+        Ok((len > 0).then(|| &word[..len] == READY.as_bytes()))
     }
 
     /// Asks for as many children as are missing, or as there are descriptors for.

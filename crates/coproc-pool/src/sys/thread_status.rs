@@ -46,7 +46,9 @@ impl ThreadStatus {
     /// `None` if something is missing.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut credentials = Vec::with_capacity(512);
-        let (mut is_filtered, mut filters) = (false, None);
+        // Where nothing is said of filters there may be some.
+        let (mut is_filtered, mut filters) = (true, None);
+        let (mut has_users, mut has_capabilities) = (false, false);
         let (mut umask, mut ignored, mut blocked) = (None, None, None);
         for line in text.split(|&byte| byte == b'\n') {
             let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
@@ -54,6 +56,8 @@ impl ThreadStatus {
             match name {
                 b"Uid" | b"Gid" | b"Groups" | b"CapInh" | b"CapPrm" | b"CapEff" | b"CapBnd" | b"CapAmb" | b"NoNewPrivs" => {
                     credentials.extend_from_slice(line);
+                    has_users |= name == b"Uid";
+                    has_capabilities |= name == b"CapEff";
                 }
                 b"Seccomp" => {
                     is_filtered = number(value, 10)? != 0;
@@ -65,6 +69,9 @@ impl ThreadStatus {
                 b"SigBlk" => blocked = number(value, 16),
                 _ => {}
             }
+        }
+        if !has_users || !has_capabilities {
+            return None;
         }
         Some(Self { credentials, is_filtered, filters, umask: umask?, ignored: ignored?, blocked: blocked? })
     }
@@ -92,9 +99,11 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_no_number_is_an_error() {
-        for name in ["Umask", "SigBlk", "SigIgn"] {
-            let text = String::from_utf8(TEXT.to_vec()).unwrap();
+        let text = String::from_utf8(TEXT.to_vec()).unwrap();
+        for name in ["Umask", "SigBlk", "SigIgn", "Uid:\t1", "CapEff"] {
             assert_eq!(ThreadStatus::parse(text.replace(name, "X").as_bytes()), None);
+        }
+        for name in ["Umask", "SigBlk", "SigIgn", "Seccomp"] {
             assert_eq!(ThreadStatus::parse(text.replace(&format!("{name}:\t"), &format!("{name}:\tx")).as_bytes()), None);
         }
     }

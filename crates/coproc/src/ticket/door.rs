@@ -38,11 +38,15 @@ extern "C" fn after_fork_in_parent() {
     HOUSE.release(|_| ());
 }
 
-/// A forked child keeps nothing: its parent does, and who waits for what is kept must see when that one dies.
+/// A forked child keeps nothing: its parent does, and who waits for what is kept must see when that one dies. Or does not yet, and nobody knows when it will: then
+/// the child has no door.
 extern "C" fn after_fork_in_child() {
     HOUSE.release(|house| {
-        house.room = None;
-        house.is_served = false;
+        if let Some(room) = house.room.take()
+            && !std::mem::take(&mut house.is_served)
+        {
+            house.doors.retain(|&(family, _)| family != room.family());
+        }
     });
 }
 
@@ -72,7 +76,7 @@ fn door(family: &Registry) -> Result<Arc<OwnedFd>, TicketError> {
     }
     let (inside, outside) = socket::pair().map_err(Error::os("creating a socket"))?;
     let door = Arc::new(outside);
-    house.room = Some(Room::new(inside));
+    house.room = Some(Room::new(family.id(), inside));
     house.doors.push((family.id(), Arc::clone(&door)));
     Ok(door)
 }

@@ -29,6 +29,8 @@ const MOST_AT_ONCE: usize = 64;
 /// What is kept, and who is asking.
 #[derive(Debug)]
 pub(super) struct Room {
+    /// Whose tickets are kept here.
+    family: u128,
     /// The receiving end. Each packet brings the socket of a caller.
     door: OwnedFd,
     callers: Vec<Caller>,
@@ -87,8 +89,12 @@ pub(super) fn run() {
 }
 
 impl Room {
-    pub(super) fn new(door: OwnedFd) -> Self {
-        Self { door, callers: Vec::new(), kept: HashMap::new(), queues: BTreeMap::new(), swept: Instant::now() }
+    pub(super) fn new(family: u128, door: OwnedFd) -> Self {
+        Self { family, door, callers: Vec::new(), kept: HashMap::new(), queues: BTreeMap::new(), swept: Instant::now() }
+    }
+
+    pub(super) fn family(&self) -> u128 {
+        self.family
     }
 
     fn files(&self) -> Vec<RawFd> {
