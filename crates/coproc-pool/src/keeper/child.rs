@@ -85,7 +85,10 @@ impl Child {
     }
 
     fn wait_until(&self, end: Option<Instant>) -> Option<Status> {
-        let Some(_waits) = Waits::begin(self) else { return self.status() };
+        let Some(_waits) = Waits::begin(self) else {
+            launch::ask_ahead();
+            return self.status();
+        };
         // While it waits the next ones are made. (Who only looks does not wait.)
         if end.is_none_or(|end| end > Instant::now()) {
             launch::ask_ahead();
@@ -129,8 +132,9 @@ impl Child {
         if std::mem::take(&mut state.kept) {
             self.keeper.unwatch(self.pidfd.as_fd());
         }
-        drop(state);
+        // Who finds the status finds one less that runs.
         self.keeper.unlist(self.key);
+        drop(state);
         self.gone.open();
         tell_of_a_death();
         Some(status)
