@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use coproc::__private::{Parcel, packets, socket};
 use coproc::{Error, Result};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::sys;
 
 /// One end of the socket.
 #[derive(Debug)]
@@ -103,9 +105,7 @@ impl Channel {
 
     /// Whether nothing comes for so long.
     pub(crate) fn is_quiet_for(&self, time: Duration) -> bool {
-        let mut polled = [PollFd::new(self, PollFlags::IN)];
-        let time = Timespec::try_from(time).ok();
-        rustix::event::poll(&mut polled, time.as_ref()).is_ok_and(|ready| ready == 0)
+        !sys::end::is_readable(self.as_fd(), Some(time))
     }
 
     /// Waits until there is something to receive, or the child of this descriptor has ended; whether it has.

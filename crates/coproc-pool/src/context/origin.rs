@@ -11,7 +11,6 @@ use std::os::unix::ffi::OsStrExt;
 
 use coproc::{Error, Result};
 use once_cell::race::OnceBox;
-use rustix::fs::{Mode, OFlags};
 use rustix::process::Rlimit;
 use rustix::thread::CpuSet;
 
@@ -70,8 +69,7 @@ impl Origin {
             settings.extend(now.environment.into_iter().map(|(name, value)| Setting::Variable(name, Some(value))));
         }
         if now.directory != self.directory {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let directory = rustix::fs::open(".", flags, Mode::empty()).map_err(os("opening the working directory"))?;
+            let directory = sys::folder(".").map_err(|error| Error::from_os("opening the working directory", error))?;
             settings.push(Setting::OpenDirectory(directory.into()));
         }
         if now.umask != self.umask {

@@ -84,20 +84,24 @@ impl Child {
         self.wait_until(Instant::now().checked_add(time))
     }
 
+    /// Waits for its end. While it waits, and when it need not any more, the next ones are made. (Who only looks does not wait.)
     fn wait_until(&self, end: Option<Instant>) -> Option<Status> {
-        let Some(_waits) = Waits::begin(self) else {
-            launch::ask_ahead();
-            return self.status();
-        };
-        // While it waits the next ones are made. (Who only looks does not wait.)
         if end.is_none_or(|end| end > Instant::now()) {
             launch::ask_ahead();
         }
+        let status = self.settled_until(end);
+        if status.is_some() {
+            launch::ask_ahead();
+        }
+        status
+    }
+
+    fn settled_until(&self, end: Option<Instant>) -> Option<Status> {
+        let Some(_waits) = Waits::begin(self) else { return self.status() };
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
             let ended = has_ended(self.pidfd.as_fd(), left);
             if let Some(status) = self.settle() {
-                launch::ask_ahead();
                 return Some(status);
             }
             if left.is_some_and(|left| left.is_zero()) {

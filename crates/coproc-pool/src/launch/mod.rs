@@ -89,6 +89,7 @@ use coproc::__private::Parcel;
 use coproc::{Error, Result};
 
 pub(crate) use opening::Opening;
+pub(crate) use zygote::{ask_ahead, ask_no_more_ahead};
 
 use crate::channel::Channel;
 use crate::context::{Context, Settings, Start};
@@ -120,16 +121,6 @@ pub(crate) fn start(entry: Entry, settings: &Settings, mut arguments: Parcel) ->
             None => exec::start(&mut opening, asked, &mut arguments),
         },
     }
-}
-
-/// The calling thread is about to wait for a child, or one has ended: there may be time to make the next ones.
-pub(crate) fn ask_ahead() {
-    zygote::ask_ahead();
-}
-
-/// The program exits: nobody will start another child, or seldom.
-pub(crate) fn ask_no_more_ahead() {
-    zygote::ask_no_more_ahead();
 }
 
 /// The error of a system that has no process left to give: it names the limits.

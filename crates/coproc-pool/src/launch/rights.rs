@@ -6,9 +6,9 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use coproc::{Error, Result};
-use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::fs::{AtFlags, StatxFlags};
 
-use crate::sys::ThreadStatus;
+use crate::sys::{self, ThreadStatus};
 
 /// The rights of a thread: whoever has equal ones may do the same.
 #[derive(Debug, PartialEq)]
@@ -51,9 +51,8 @@ impl Rights {
     /// # Errors
     /// As [`now`](Self::now).
     pub(crate) fn of(status: &ThreadStatus) -> Result<Self> {
-        let os = |error| Error::from_os("looking at the namespaces of this thread", io::Error::from(error));
-        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open("/proc/thread-self/ns", folder, Mode::empty()).map_err(os)?;
+        let os = |error| Error::from_os("looking at the namespaces of this thread", error);
+        let folder = sys::folder("/proc/thread-self/ns").map_err(os)?;
         let mut namespaces = Vec::with_capacity(NAMESPACES.len() * 32);
         for name in NAMESPACES {
             let mut text = [0_u8; 64];
@@ -61,7 +60,8 @@ impl Rights {
             let len = rustix::fs::readlinkat_raw(&folder, name, &mut text).unwrap_or(0);
             namespaces.extend_from_slice(&text[..len]);
         }
-        let root = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID).map_err(os)?;
+        let root = rustix::fs::statx(rustix::fs::CWD, "/", AtFlags::empty(), StatxFlags::INO | StatxFlags::MNT_ID);
+        let root = root.map_err(|error| os(io::Error::from(error)))?;
         Ok(Self {
             credentials: status.credentials.clone(),
             namespaces,

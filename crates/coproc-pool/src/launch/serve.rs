@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use coproc::__private::{adopt_family, register};
 use coproc::Result;
-use rustix::fs::{Mode, OFlags};
 
 use super::board::Board;
 use super::pages::Pages;
@@ -99,9 +98,7 @@ impl Zygote {
         rustix::stdio::dup2_stdin(&null).map_err(|error| os("replacing standard input", error.into()))?;
         rustix::stdio::dup2_stdout(&null).map_err(|error| os("replacing standard output", error.into()))?;
         rustix::stdio::dup2_stderr(&null).map_err(|error| os("replacing standard error", error.into()))?;
-        let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let files = rustix::fs::open("/proc/self/fd", folder, Mode::empty());
-        let files = files.map_err(|error| os("opening /proc/self/fd", error.into()))?;
+        let files = sys::folder("/proc/self/fd").map_err(|error| os("opening /proc/self/fd", error))?;
         let pages = Pages::prepare().unwrap_or_default();
         child::prepare();
         overflow::prepare();

@@ -158,7 +158,7 @@ pub(super) fn start(opening: &mut Opening, asked: &Context, arguments: &mut Parc
 static EXITS: AtomicBool = AtomicBool::new(false);
 
 /// Asks for the children that the next callers take, unless that would take the processors from those that run. Waits for nobody.
-pub(super) fn ask_ahead() {
+pub(crate) fn ask_ahead() {
     // Relaxed: a child too many is no harm.
     if EXITS.load(Ordering::Relaxed) {
         return;
@@ -176,8 +176,8 @@ pub(super) fn ask_ahead() {
     }
 }
 
-/// The program exits.
-pub(super) fn ask_no_more_ahead() {
+/// The program exits: nobody will start another child, or seldom.
+pub(crate) fn ask_no_more_ahead() {
     EXITS.store(true, Ordering::Relaxed);
 }
 
@@ -280,6 +280,9 @@ impl Zygote {
     /// Asks for as many children as are missing, or as there are descriptors for.
     fn ask(&self, asked: &mut VecDeque<Channel>, wait: bool) -> Result<()> {
         let missing = SPARES - asked.len();
+        if missing == 0 {
+            return Ok(());
+        }
         let mut pairs = Vec::with_capacity(missing);
         while pairs.len() < missing {
             match Channel::pair() {
@@ -291,9 +294,6 @@ impl Zygote {
                     break;
                 }
             }
-        }
-        if pairs.is_empty() {
-            return Ok(());
         }
         let files: Vec<_> = pairs.iter().map(|(_, theirs)| theirs.as_fd()).collect();
         match self.socket.send_files(&[files.len() as u8], &files, wait) {

@@ -47,7 +47,12 @@ pub(crate) fn reap(pidfd: BorrowedFd<'_>) -> Option<Status> {
 
 /// Waits until a process has ended, at most this long; whether it has.
 pub(crate) fn has_ended(pidfd: BorrowedFd<'_>, time: Option<Duration>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    is_readable(pidfd, time)
+}
+
+/// Waits until there is something to read, at most this long; whether there is.
+pub(crate) fn is_readable(file: BorrowedFd<'_>, time: Option<Duration>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(file, PollFlags::IN)];
     // A time that is too long to be written down is no limit.
     let time = time.and_then(|time| Timespec::try_from(time).ok());
     rustix::event::poll(&mut polled, time.as_ref()).is_ok_and(|ready| ready > 0)

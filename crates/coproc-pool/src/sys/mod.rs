@@ -10,11 +10,13 @@ pub(crate) mod spawn;
 mod thread_status;
 
 use std::ffi::{CStr, c_int};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, Rlimit};
 
 pub(crate) use end::{Status, end, leave, pidfd, reap, signal, wait_for};
@@ -35,6 +37,12 @@ pub(crate) fn limit(resource: Resource) -> Rlimit {
     }
     let finite = |value| (value != libc::RLIM_INFINITY).then_some(value);
     Rlimit { current: finite(limit.rlim_cur), maximum: finite(limit.rlim_max) }
+}
+
+/// A folder, to look from it at what is in it.
+pub(crate) fn folder(path: &str) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
 /// The name of the calling thread, as `ps` shows it; the first 15 bytes.
